@@ -1,0 +1,84 @@
+# qemu-lab from a fresh clone: `make run`, `make test`. All set-up is done here, on Debian and Ubuntu.
+# Nothing but the one-time installation of system packages needs root.
+
+SCENARIO ?= brk
+ARGS ?=
+VENV := .venv
+LAB := $(VENV)/bin/lab
+# The newest Python that there is, 3.11 or later.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+.PHONY: run test lint unit guest bench soak setup packages clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run [SCENARIO=brk] [ARGS=…]   set up, then run a scenario in a guest'
+	@echo 'make test                          set up, then lint, types, unit tests, real guests'
+	@echo 'make bench                         boot, build and start-up, measured against bare QEMU'
+	@echo 'make clean                         remove .venv (the cache: lab image prune --all)'
+
+run: $(VENV)/.installed
+	@$(LAB) run $(SCENARIO) $(ARGS)
+
+test: lint unit guest
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+unit: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -q tests/unit
+
+guest: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -q tests/guest
+
+bench: $(VENV)/.installed-dev
+	$(VENV)/bin/python tests/benchmarks/bench.py
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml | packages
+	@test -x $(VENV)/bin/python || $(call PY) -m venv $(VENV)
+	@echo 'installing qemu-lab into $(VENV) …'
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo 'installing the development tools into $(VENV) …'
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Looked up again when a recipe runs: `packages` may just have installed it.
+PY = $$(for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+# What the host must have, as the package that brings it.
+packages:
+	@missing=; \
+	need() { missing="$$missing $$1"; }; \
+	test -n "$(PYTHON)" || need python3; \
+	test -n "$(call PY)" || need python3-venv; \
+	command -v gcc >/dev/null || need gcc; \
+	command -v setpriv >/dev/null || need util-linux; \
+	command -v dpkg-deb >/dev/null || need dpkg; \
+	test -x /usr/lib/apt/apt-helper || need apt; \
+	test -f /usr/share/keyrings/debian-archive-keyring.gpg || need debian-archive-keyring; \
+	test -f /etc/debian_version && grep -qs '^ID=debian' /etc/os-release || command -v debootstrap >/dev/null || need debootstrap; \
+	test -f /etc/ssl/certs/ca-certificates.crt || need ca-certificates; \
+	test -z "$$missing" && exit 0; \
+	echo "missing system packages:$$missing"; \
+	if ! command -v apt-get >/dev/null; then \
+	  echo 'This system has no apt. Install what gives: Python 3.11 or newer with venv, gcc, setpriv (util-linux 2.33),'; \
+	  echo 'dpkg-deb, and apt with /usr/lib/apt/apt-helper (the pieces are Debian packages). Set-up stops here.'; \
+	  exit 3; \
+	fi; \
+	root=; if [ "$$(id -u)" != 0 ]; then \
+	  command -v sudo >/dev/null || { echo "Neither root nor sudo here. As root: apt-get install$$missing"; exit 3; }; \
+	  root=sudo; fi; \
+	echo "installing them: $$root apt-get install$$missing"; \
+	$$root apt-get update -q && $$root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing && \
+	{ test -n "$(call PY)" || { echo 'No Python 3.11 or newer with venv could be found or installed here; set PYTHON=/path/to/python.'; exit 3; }; }
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* labrun.h - what labrun's parts share.  One struct run describes the one program. */
+#ifndef LABRUN_H
+#define LABRUN_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdnoreturn.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#define PROTOCOL	1
+#define GUEST_PATH	"/lab/labrun"	/* running from here means: inside the lab's guest */
+#define CORE_SOCKET	"labrun-core-%d"
+#define LINE_SIZE	4096
+#define STRING_TOTAL	(1U << 20)	/* all of argv, or all of the environment */
+#define PAYLOAD_MAX	(64U << 10)	/* of one output or kmsg frame */
+#define STOP_SECONDS	10		/* for every task to be stopped, or dead */
+
+#define PRINTF(a, b)	__attribute__((format(printf, a, b)))
+
+struct strings {
+	char **item;
+	size_t count, bytes;
+};
+
+struct limits {
+	uint64_t output, checkpoints, file, tasks, input, pids, notes;
+};
+
+struct resource_limit {
+	const char *name;
+	int resource;
+	bool keep_hard;
+	struct rlimit value;
+};
+
+enum hold { HOLD_NONE, HOLD_NAMED, HOLD_STDIN, HOLD_SIGNAL };
+
+struct run {
+	/* what the host asked for */
+	bool guest;
+	char case_dir[256];
+	struct strings argv, env, symbols;
+	struct resource_limit rlimits[16];
+	size_t nr_rlimits;
+	struct limits limit;
+	bool fixed_input;
+	char *input;
+	size_t input_len, input_off;
+	char warnings[4096];
+
+	/* the program; a descriptor is -1 when it is not there */
+	pid_t child;
+	bool exited;
+	int status;
+	struct rusage usage;
+	const char *reason;
+	uint64_t start_ns;
+	int in_fd, out_fd, err_fd, lab_fd, signal_fd, kmsg_fd, core_fd, cgroup_fd;
+	char cgroup[64], stdin_link[64];
+	uint64_t output, notes, kmsg, leftover;
+
+	/* the checkpoint that waits for "go" */
+	enum hold hold;
+	pid_t held;
+	bool held_stopped;
+	int helper_fd;
+	uint64_t sequence, inputs;
+	int64_t watch_us;
+	uint64_t quiet_until;	/* output is collected for a moment, see OUTPUT_PAUSE_NS */
+
+	char old_pattern[256], old_pipe_limit[16];
+};
+
+/* wire.c: frames to the host, lines from it */
+extern bool host_gone;
+void wire_frame(const char *type, const void *data, size_t len, const char *keys, ...)
+	PRINTF(4, 5);
+void wire_note(pid_t pid, pid_t tid, const char *fmt, ...) PRINTF(3, 4);
+bool wire_line(char *line, size_t size);
+bool wire_try_line(char *line, size_t size);
+bool wire_payload(void *data, size_t len);
+bool wire_fill(void);
+noreturn void die(struct run *r, const char *what, const char *fmt, ...) PRINTF(3, 4);
+
+/* files.c: small file work and time */
+uint64_t now_ns(void);
+void pause_us(long us);
+ssize_t read_small(const char *path, char *data, size_t size);
+bool write_text(int dirfd, const char *path, const char *text);
+const char *evidence(const char *path, size_t limit, size_t *len, bool *truncated);
+void warn(struct run *r, const char *fmt, ...) PRINTF(2, 3);
+void strings_add(struct run *r, struct strings *s, char *item, size_t len);
+bool parse_number(const char *text, uint64_t *value);
+
+/* config.c */
+void configure(struct run *r);
+
+/* probe.c */
+void probe_all(struct run *r);
+
+/* launch.c, tree.c */
+void launch(struct run *r);
+void tree_open(struct run *r);
+void tree_close(struct run *r);
+void tree_kill(struct run *r);
+void tree_reap(struct run *r);
+size_t tree_pids(struct run *r, pid_t *pids, size_t max);
+bool tree_has(struct run *r, pid_t pid);
+
+/* snapshot.c */
+bool wait_stopped(pid_t pid, bool *gone);
+void snapshot(struct run *r, pid_t pid);
+
+/* checkpoint.c */
+void checkpoint_named(struct run *r, pid_t pid, const char *name);
+void checkpoint_stdin(struct run *r, pid_t pid, bool stop);
+void checkpoint_signal(struct run *r, pid_t pid, int signal);
+void checkpoint_release(struct run *r);
+
+/* stdin.c: which process waits for input */
+pid_t blocked_reader(struct run *r, bool *threads);
+
+/* pump.c: program output, notes, kernel log */
+void pump_output(struct run *r);
+void pump_messages(struct run *r, bool accept_checkpoints);
+void pump_kmsg(struct run *r);
+void pump_input(struct run *r);
+int kmsg_open(void);
+
+/* core.c */
+void core_open(struct run *r);
+void core_close(struct run *r);
+void core_accept(struct run *r);
+int core_helper(int argc, char **argv);
+
+#endif

@@ -1,0 +1,34 @@
+"""The agent: guest/init.c and guest/labrun*.c, linked statically, as the cpio that every guest carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator import resources, toolchain
+from orchestrator.pieces import cpio
+
+FLAGS = ("-O2", "-static", "-Wextra", "-s")
+
+
+def agent(sysroot: Path, sysroot_key: str, cache: Path) -> Path:
+    """The agent's cpio, compiled against ``sysroot`` when its sources, the compiler or the sysroot changed.
+
+    Raises HostError where there is no compiler, UsageError if the sources do not compile.
+    """
+    folder = resources.data("guest")
+    parts = sorted(folder.glob("*.c"))
+    init = [part for part in parts if part.name == "init.c"]
+    labrun = [part for part in parts if part.name != "init.c"]
+    programs = [
+        toolchain.compile_program(sources, sysroot, sysroot_key, cache, flags=FLAGS) for sources in (init, labrun)
+    ]
+    target = cache / "compiled" / f"agent-{programs[0].sha256[:16]}-{programs[1].sha256[:16]}.cpio"
+    if not target.is_file():
+        content = cpio.archive((
+            cpio.file("init", programs[0].path, 0o755),
+            cpio.file("lab/labrun", programs[1].path, 0o755),
+        ))  # fmt: skip
+        temporary = target.with_suffix(f".{id(content)}.new")
+        temporary.write_bytes(content)
+        temporary.replace(target)
+    return target

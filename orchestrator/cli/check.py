@@ -1,0 +1,23 @@
+"""`lab check`: evaluates run directories again, without a guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    scenario: Annotated[str | None, typer.Option("--scenario", help="Another scenario (or version) than the run names.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show passing findings in full.")] = False,
+) -> None:
+    """Evaluate the evidence of a run again, against the scenario as it is now. Changes nothing there."""
+    from orchestrator import experiment
+    from orchestrator.cli import show
+
+    record, place = experiment.check(directory, scenario)
+    show.report(record, place, json, verbose)
+    raise typer.Exit(record.exit_code)

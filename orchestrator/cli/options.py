@@ -1,0 +1,74 @@
+"""The options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.prepare import Choice
+
+Image = Annotated[str | None, typer.Option("--image", "-i", help="A named kernel + userland (`lab image list`).")]
+Kernel = Annotated[
+    str | None, typer.Option("--kernel", "-k", help="A kernel: a series (6.1), or the PATH of a bzImage or vmlinux.")
+]
+Userland = Annotated[
+    str | None, typer.Option("--userland", "-u", help="A userland: a suite (bookworm), its glibc (2.36), or a PATH.")
+]
+Qemu = Annotated[str | None, typer.Option("--qemu", help="The QEMU to use: PATH or `system`; the lab's own otherwise.")]
+Modules = Annotated[
+    Path | None, typer.Option("--modules", help="The /lib/modules/VERSION tree of a kernel given by path.")
+]
+Accel = Annotated[str, typer.Option("--accel", help="auto (KVM where it is proved to work), kvm or tcg.")]
+Append = Annotated[
+    list[str] | None, typer.Option("--append", "-a", help="A word for the kernel's command line (repeatable).")
+]
+Memory = Annotated[int, typer.Option("--memory", min=128, max=1 << 20, help="The guest's memory, MiB.")]
+Cpus = Annotated[int, typer.Option("--cpus", min=1, max=64, help="The guest's processors.")]
+Mirror = Annotated[str | None, typer.Option("--mirror", help="Where Debian packages come from.")]
+Locked = Annotated[bool, typer.Option("--locked", help="Refuse whatever the lock does not name.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
+def choice(image: str | None, kernel: str | None, userland: str | None, qemu: str | None, modules: Path | None,
+           accel: str, append: list[str] | None, memory: int, cpus: int, mirror: str | None, locked: bool) -> Choice:
+    """What the options say. Raises UsageError for an accelerator that does not exist."""
+    from orchestrator.errors import UsageError
+    from orchestrator.prepare import Choice
+
+    if accel not in ("auto", "kvm", "tcg"):
+        raise UsageError(f"--accel {accel}: there are auto, kvm and tcg")
+    return Choice(image=image, kernel=kernel, userland=userland, qemu=qemu, modules=modules, accel=accel,
+                  append=tuple(append or ()), memory=memory, cpus=cpus, mirror=mirror, locked=locked)
+
+
+def pairs(values: list[str] | None, option: str, pattern: str = r"[A-Za-z0-9_.\-/]+") -> tuple[tuple[str, str], ...]:
+    """(("name", "value"), …) from NAME=VALUE words. Raises UsageError naming the option."""
+    import re
+
+    from orchestrator.errors import UsageError
+
+    found = []
+    for value in values or ():
+        name, equals, rest = value.partition("=")
+        if not equals or not re.fullmatch(pattern, name) or "\n" in rest or "\0" in rest:
+            raise UsageError(f"{option} {value}: NAME=VALUE is needed")
+        found.append((name, rest))
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def shown(quiet: bool) -> Iterator[None]:
+    """Shows progress on stderr while the block runs."""
+    from orchestrator import progress
+    from orchestrator.report.live import Live
+
+    if quiet:
+        yield
+        return
+    with Live() as live, progress.listening(live):
+        yield

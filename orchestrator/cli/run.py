@@ -1,0 +1,73 @@
+"""`lab run`: one scenario, or a plain C file, in one guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.model import Settings
+
+Pairs = list[str] | None
+
+
+def run(
+    scenario: Annotated[str, typer.Argument(help="A scenario's name, its folder, or a C file.")],
+    image: options.Image = None,
+    kernel: options.Kernel = None,
+    userland: options.Userland = None,
+    qemu: options.Qemu = None,
+    modules: options.Modules = None,
+    accel: options.Accel = "auto",
+    append: options.Append = None,
+    sysctl: Annotated[Pairs, typer.Option("--sysctl", help="NAME=VALUE in the guest, before the program.")] = None,
+    tunable: Annotated[Pairs, typer.Option("--tunable", help="A GLIBC_TUNABLES entry, NAME=VALUE.")] = None,
+    ulimit: Annotated[Pairs, typer.Option("--ulimit", help="A resource limit: NAME=BYTES, =SOFT:HARD, =unlimited.")] = None,
+    env: Annotated[Pairs, typer.Option("--env", help="A variable of the program's environment, NAME=VALUE.")] = None,
+    define: Annotated[list[str] | None, typer.Option("--define", "-D", help="A C macro: NAME or NAME=VALUE.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run directory; it must be new or empty.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for the whole run.")] = None,
+    memory: options.Memory = 768,
+    cpus: options.Cpus = 1,
+    mirror: options.Mirror = None,
+    locked: options.Locked = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show passing findings in full, and more VMAs.")] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run SCENARIO in a guest, check what it claims, and show what happened.
+
+    A plain C file needs no change: each blocking read of standard input is a checkpoint.
+    """
+    from orchestrator import experiment
+    from orchestrator.cli import show
+
+    choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
+    request = experiment.Request(scenario=scenario, choice=choice, settings=_settings(append, sysctl, tunable, ulimit, env, define),
+                                 output=output, timeout=timeout)
+    with options.shown(quiet):
+        if dry_run:
+            typer.echo(experiment.command_line(request))
+            return
+        done = experiment.run(request)
+    show.report(done.record, done.directory, json, verbose)
+    raise typer.Exit(done.record.exit_code)
+
+
+def _settings(append: Pairs, sysctl: Pairs, tunable: Pairs, ulimit: Pairs, env: Pairs, define: Pairs) -> Settings:
+    from orchestrator.model import Settings
+
+    defines = [word if "=" in word else f"{word}=1" for word in define or ()]
+    return Settings(
+        append=tuple(append or ()),
+        sysctls=options.pairs(sysctl, "--sysctl"),
+        tunables=options.pairs(tunable, "--tunable"),
+        ulimits=options.pairs(ulimit, "--ulimit", r"[a-z]+"),
+        environment=options.pairs(env, "--env"),
+        defines=options.pairs(defines, "--define", r"[A-Za-z_]\w*"),
+    )

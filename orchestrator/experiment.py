@@ -1,0 +1,141 @@
+"""`lab run` from end to end: scenario, pieces, program, guest, evidence, findings."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator import evaluate, host, resources, scenario, session
+from orchestrator.collect import environment
+from orchestrator.errors import LabError, UsageError
+from orchestrator.machine import qemu
+from orchestrator.model import Case, Ending, Outcome, Scenario, Settings
+from orchestrator.observations import ObservationError, Observations
+from orchestrator.prepare import Choice, Prepared, prepare
+from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.toolchain import Program, compile_program
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user wants run. ``timeout`` in seconds, for the whole run."""
+
+    scenario: str
+    choice: Choice = field(default_factory=Choice)
+    settings: Settings = field(default_factory=Settings)
+    output: Path | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that ended, one way or another."""
+
+    record: RunRecord
+    directory: RunDirectory
+
+
+def folders() -> tuple[Path, ...]:
+    """Where scenarios are looked up by name: the working directory's, then the lab's own."""
+    return (Path("scenarios").absolute(), resources.data("scenarios"))
+
+
+def find_scenario(name: str) -> Scenario:
+    """A scenario by name, folder or C file. Raises UsageError with the nearest names."""
+    return scenario.find(name, folders())
+
+
+def run(request: Request) -> Done:
+    """Runs one case; whatever happens after the directory is made stands in its record.
+
+    Raises UsageError, PieceError or HostError for what is wrong before that.
+    """
+    wanted = find_scenario(request.scenario)
+    settings = session.merge(wanted.settings, request.settings)
+    prepared = prepare(_with_append(request.choice, settings))
+    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings)
+    program = _compile(case, prepared)
+    directory = RunDirectory.create(request.output or _new_directory(case))
+    record = session.new_record(case, {"accelerator": prepared.accelerator.name, "reason": prepared.accelerator.reason})
+    limits = host.limits(wanted.timeout, request.timeout)
+    session.run_case(case, prepared.recipe, program, directory, record, limits, prepared.fall_back)
+    judge(record, directory, wanted)
+    directory.save(record)
+    return Done(record, directory)
+
+
+def check(path: Path, name: str | None) -> tuple[RunRecord, RunDirectory]:
+    """Evaluates a run directory again with the scenario as it is now. Writes nothing."""
+    directory = RunDirectory.open(path)
+    record = directory.load()
+    judge(record, directory, find_scenario(name or _scenario_of(record)))
+    return record, directory
+
+
+def judge(record: RunRecord, directory: RunDirectory, wanted: Scenario) -> None:
+    """Fills in findings and outcome. A run that ended early keeps its exit code: a lost guest is
+    never a failed expectation."""
+    observed = Observations(directory, record)
+    record.environment = measured(observed)
+    record.findings = evaluate.evaluate(wanted, observed)
+    outcome = evaluate.outcome_of(record.findings, wanted)
+    if record.ending is not Ending.COMPLETED:
+        record.outcome = Outcome.ERROR
+        return
+    record.outcome = outcome
+    record.exit_code = {Outcome.PASS: 0, Outcome.SKIP: 0, Outcome.FAIL: 1, Outcome.ERROR: 3}[outcome]
+
+
+def measured(observed: Observations) -> dict[str, Any]:
+    """What the guest is, as measured in it; what could not be measured is left out."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(LabError, ObservationError):
+        uname = environment.parse_uname(observed.document("evidence/environment/uname"))
+        found.update(release=uname.release, version=uname.version, machine=uname.machine)
+    for name, read in (("glibc", observed.glibc), ("page_size", observed.page_size)):
+        with contextlib.suppress(LabError, ObservationError):
+            value = read().value
+            found[name] = value if isinstance(value, int) else str(value)
+    return found
+
+
+def command_line(request: Request) -> str:
+    """The QEMU command of a request, for reading: descriptors are shown as the files behind them."""
+    wanted = find_scenario(request.scenario)
+    settings = session.merge(wanted.settings, request.settings)
+    recipe = prepare(_with_append(request.choice, settings)).recipe
+    machine = qemu.Machine(kernel=recipe.kernel.vmlinuz, initrd="INITRAMFS", append=recipe.append, memory=recipe.memory,
+                           cpus=recipe.cpus, accelerator=recipe.accelerator, sandbox=recipe.sandbox)
+    parts = [str(part) for part in (recipe.kernel.modules, recipe.userland.cpio, recipe.agent) if part]
+    command = shlex.join(qemu.command(recipe.emulator.argv, machine, qemu.Channels(3, 4)))
+    return f"{command}\n# INITRAMFS is the concatenation of: {shlex.join(parts)} and the run's keys"
+
+
+def _with_append(choice: Choice, settings: Settings) -> Choice:
+    return replace(choice, append=settings.append)
+
+
+def _compile(case: Case, prepared: Prepared) -> Program:
+    defines = [f"-D{name}={value}" for name, value in case.settings.defines]
+    return compile_program(case.scenario.programs, prepared.sysroot, prepared.sysroot_key, prepared.cache,
+                           include=(resources.data("guest"),), flags=(*case.scenario.cflags, *defines))
+
+
+def _new_directory(case: Case) -> Path:
+    """runs/TIME-SCENARIO-KERNEL-USERLAND, with a number where that exists already."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = (case.scenario.name, Path(case.kernel.name).name, Path(case.userland.name).name)
+    stem = "-".join((now, *names))
+    candidates = (Path("runs") / (stem if number == 0 else f"{stem}-{number}") for number in range(1000))
+    return next(path for path in candidates if not path.exists())
+
+
+def _scenario_of(record: RunRecord) -> str:
+    name: Any = record.case.get("source") or record.case.get("scenario")
+    if not isinstance(name, str):
+        raise UsageError("the record does not name its scenario", "give one with --scenario")
+    return name

@@ -1,0 +1,143 @@
+"""The serial console: always drained, kept as ``console.log``, classified while it runs (pexpect).
+
+A thread of its own reads, so that a guest that floods its console neither blocks nor fills us:
+what is kept is bounded, and cutting is said in the log.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pexpect
+from pexpect import fdpexpect
+
+from orchestrator.machine.classify import FATAL, classify, lab_line
+from orchestrator.model import Ending
+
+MAX_LOG = 16 << 20  # bytes kept of one guest's console
+MAX_LINE = 4096  # bytes; a longer line is taken in pieces
+MAX_EVENTS = 200
+_LINE = re.compile(rb"[^\n]{0,%d}\n|[^\n]{%d}" % (MAX_LINE, MAX_LINE))
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Something that the classifier recognised. ``seconds`` since the console was opened."""
+
+    kind: Ending
+    line: str
+    seconds: float
+
+
+class Console:
+    """The guest's serial console over a connected socket.
+
+    ``wait(fact, deadline)`` sleeps until a fact about the console holds; every line wakes it.
+    """
+
+    def __init__(self, connection: socket.socket, log: Path | None) -> None:
+        self._socket = connection
+        self._log: IO[bytes] | None = log.open("wb") if log else None
+        self._written = 0
+        self._opened = time.monotonic()
+        self._changed = threading.Condition()
+        self.sightings: list[Sighting] = []
+        self.tail: deque[str] = deque(maxlen=60)
+        self.words: dict[str, str] = {}  # init's own lines: "ready" -> "1234"
+        self.warnings: list[str] = []  # init's "LAB: warn …"
+        self.last_heard = self._opened
+        self.lines = 0
+        self.closed = False  # QEMU closed its end
+        self.log_error = ""
+        self._spawn = fdpexpect.fdspawn(connection.fileno(), timeout=None, maxread=1 << 16)
+        self._thread = threading.Thread(target=self._drain, name="console", daemon=True)
+        self._thread.start()
+
+    def fatal(self) -> Sighting | None:
+        """The first panic, oops or BUG, if there was one."""
+        return next((s for s in self.sightings if s.kind in FATAL), None)
+
+    def wait(self, fact: Callable[[], bool], deadline: float) -> bool:
+        """Waits until ``fact()`` holds (True) or ``deadline`` (time.monotonic()) has passed (False)."""
+        with self._changed:
+            return self._changed.wait_for(fact, max(0.0, deadline - time.monotonic()))
+
+    def poke(self) -> None:
+        """Makes every waiter look again: something beside the console has changed."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def send(self, text: str) -> None:
+        """Types ``text`` on the console."""
+        self._socket.sendall(text.encode())
+
+    def close(self) -> None:
+        """Stops reading, after what QEMU had already written; call it when QEMU has ended."""
+        self._thread.join(2.0)
+        if self._thread.is_alive():
+            self._socket.shutdown(socket.SHUT_RDWR)
+            self._thread.join(2.0)
+        self._socket.close()
+        if self._log:
+            self._log.close()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._spawn.expect(_LINE)
+                chunk = self._spawn.after
+            except (pexpect.EOF, OSError, ValueError):
+                chunk = None
+            if not isinstance(chunk, bytes):
+                break
+            self._take(chunk)
+        rest = self._spawn.before
+        if isinstance(rest, bytes) and rest:
+            self._take(rest[:MAX_LINE])
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+    def _take(self, chunk: bytes) -> None:
+        self._keep(chunk)
+        line = chunk.decode("utf-8", "replace").rstrip("\r\n")
+        now = time.monotonic()
+        kind = classify(line)
+        word = lab_line(line)
+        with self._changed:
+            self.last_heard = now
+            self.lines += 1
+            self.tail.append(line)
+            if kind is not None and len(self.sightings) < MAX_EVENTS:
+                self.sightings.append(Sighting(kind, line[:500], now - self._opened))
+            if word is not None:
+                self._word(*word)
+            self._changed.notify_all()
+
+    def _word(self, word: str, rest: str) -> None:
+        if word == "warn":
+            if len(self.warnings) < MAX_EVENTS:
+                self.warnings.append(rest)
+        elif len(self.words) < 32:
+            self.words.setdefault(word, rest)
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._log is None or self._written > MAX_LOG:
+            return
+        self._written += len(chunk)
+        try:
+            self._log.write(chunk)
+            if self._written > MAX_LOG:
+                self._log.write(b"\n[lab: the console log is cut here: the guest floods it]\n")
+            self._log.flush()
+        except OSError as error:  # a full disk must not stop the draining
+            self.log_error = f"console.log is incomplete: {error.strerror}"
+            self._log = None

@@ -1,0 +1,296 @@
+"""A guest from launch to stop: composes QEMU, console, monitor and SSH; a context manager.
+
+Nothing of it outlives the ``with`` block, and QEMU does not outlive us: its channels are inherited
+descriptors, its initramfs a memory file, its life tied to ours by the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+from orchestrator import processes, progress
+from orchestrator.errors import GuestError, HostError, LimitError
+from orchestrator.host import Limits
+from orchestrator.machine import qemu
+from orchestrator.machine.console import Console
+from orchestrator.machine.monitor import Monitor
+from orchestrator.machine.ssh import Identity, Ssh, new_identity
+from orchestrator.model import Emulator, Ending, Kernel, Userland
+from orchestrator.pieces import cpio
+
+NEEDS = (
+    "a kernel for the lab needs: 64-bit x86, an initramfs (CONFIG_BLK_DEV_INITRD), devtmpfs, procfs, "
+    "tmpfs, a serial console (CONFIG_SERIAL_8250_CONSOLE), PCI with virtio (CONFIG_VIRTIO_PCI, "
+    "CONFIG_VIRTIO_NET), IPv4 and unix sockets; what it has as modules is given with --modules DIR"
+)
+
+
+class GuestEnded(GuestError):
+    """The guest crashed or was lost; ``ending`` says in which way."""
+
+    def __init__(self, ending: Ending, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.ending = ending
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that shapes a guest. ``agent`` is the cpio with init and labrun."""
+
+    kernel: Kernel
+    userland: Userland
+    agent: Path
+    emulator: Emulator
+    accelerator: str = "tcg"
+    append: tuple[str, ...] = ()
+    memory: int = 768  # MiB
+    cpus: int = 1
+    sandbox: bool = True
+
+
+@dataclass
+class Attempt:
+    """One boot: what came of it, for the record. ``seconds`` wall, ``cpu_seconds`` of QEMU."""
+
+    number: int
+    outcome: str = "ready"
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass
+class Guest:
+    """A booted guest: ``with Guest(recipe, limits) as guest: guest.ssh.run("uname -r")``.
+
+    ``log`` is where the console goes (None: nowhere). Entering raises GuestEnded when two boots
+    failed, LimitError when the boot took too long, HostError when QEMU can't be started.
+    """
+
+    recipe: Recipe
+    limits: Limits
+    log: Path | None = None
+    fall_back: Callable[[str], None] | None = None  # told why, when KVM failed and TCG is tried instead
+    attempts: list[Attempt] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)  # QEMU's, as started
+
+    def __enter__(self) -> Guest:
+        with progress.step(f"booting {self.recipe.kernel.name} with {self.recipe.userland.name}"):
+            try:
+                self._boot(1)
+            except (GuestError, LimitError) as error:
+                if isinstance(error, GuestEnded) and error.hint:  # init said why: it would say so again
+                    raise
+                progress.note(f"boot failed, trying once more: {error.message}")
+                if self.fall_back is not None and self.recipe.accelerator == "kvm":
+                    self.fall_back(error.message)
+                    self.recipe = replace(self.recipe, accelerator="tcg")
+                self._boot(2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def cpu_seconds(self) -> float:
+        """CPU time of QEMU so far, seconds."""
+        return processes.cpu_seconds(self._process.pid)
+
+    def pause(self) -> None:
+        """Stops the virtual CPUs."""
+        self.monitor.execute("stop")
+
+    def resume(self) -> None:
+        """Lets the virtual CPUs go on."""
+        self.monitor.execute("cont")
+
+    def check(self) -> None:
+        """Raises GuestEnded if the kernel has panicked, oopsed or hit a BUG, or QEMU has ended."""
+        fatal = self.console.fatal()
+        if fatal:
+            raise GuestEnded(fatal.kind, f"the guest's kernel reports: {fatal.line.strip()}")
+        if self._process.poll() is not None:
+            raise GuestEnded(Ending.LOST_GUEST, f"QEMU ended by itself ({self._status()})")
+
+    def why_lost(self, error: Exception) -> GuestEnded:
+        """What became of a guest that no longer answers: waits for QEMU's or the kernel's last word."""
+        deadline = time.monotonic() + 2.0
+        self.console.wait(lambda: self.console.closed or self.console.fatal() is not None, deadline)
+        try:
+            self.check()
+        except GuestEnded as ended:
+            return ended
+        return GuestEnded(Ending.LOST_GUEST, f"the guest no longer answers: {error}")
+
+    def stop(self) -> None:
+        """Ends QEMU: asked over QMP, then SIGTERM, then SIGKILL."""
+        process = getattr(self, "_process", None)
+        if process is None:
+            return
+        self._hear_out()
+        if process.poll() is None:
+            with contextlib.suppress(GuestError, HostError, OSError):
+                self.monitor.execute("quit", patience=2.0)
+        processes.end(process, patience=2.0)
+        for part in (getattr(self, "ssh", None), self.monitor, self.console, self._errors):
+            if part is not None:
+                part.close()
+        del self._process
+
+    def _hear_out(self) -> None:
+        """Lets a kernel in trouble finish its report: to "end trace", or to the end of QEMU after a panic."""
+        if self.console.fatal() is None:
+            return
+
+        def finished() -> bool:
+            panicked = any(s.kind is Ending.PANIC for s in self.console.sightings)
+            return self.console.closed or (not panicked and "end trace" in self.console.tail[-1])
+
+        self.console.wait(finished, time.monotonic() + 2.0)
+
+    # -- booting ---------------------------------------------------------------------------------
+
+    def _boot(self, number: int) -> None:
+        attempt = Attempt(number)
+        self.attempts.append(attempt)
+        begin = time.monotonic()
+        try:
+            self._launch()
+            self._connect(begin)
+        except BaseException as error:
+            ending = getattr(error, "ending", Ending.TIMEOUT if isinstance(error, LimitError) else None)
+            attempt.outcome = ending.value if ending else Ending.INTERRUPTED.value
+            if isinstance(error, HostError):
+                attempt.outcome = Ending.HOST_ERROR.value
+            attempt.detail = str(error)
+            attempt.seconds = round(time.monotonic() - begin, 3)
+            self.stop()
+            raise
+        attempt.seconds = round(time.monotonic() - begin, 3)
+        attempt.cpu_seconds = round(self.cpu_seconds(), 3)
+
+    def _launch(self) -> None:
+        self._identity = new_identity()
+        console, console_far = socket.socketpair()
+        monitor, monitor_far = socket.socketpair()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in stop)
+        with console_far, monitor_far, _initramfs(self.recipe, self._identity) as initrd:
+            channels = qemu.Channels(console_far.fileno(), monitor_far.fileno())
+            recipe = self.recipe
+            machine = qemu.Machine(
+                kernel=recipe.kernel.vmlinuz, initrd=f"/proc/self/fd/{initrd}", append=recipe.append,
+                memory=recipe.memory, cpus=recipe.cpus, accelerator=recipe.accelerator,
+                sandbox=recipe.sandbox,
+            )  # fmt: skip
+            self.command = qemu.command(recipe.emulator.argv, machine, channels)
+            self._process: subprocess.Popen[bytes] = processes.start(
+                self.command, stdout=self._errors, stderr=self._errors,
+                pass_fds=(channels.console, channels.monitor, initrd),
+            )  # fmt: skip
+        self.console = Console(console, self.log)
+        self.monitor = Monitor(monitor)
+
+    def _connect(self, begin: float) -> None:
+        preparing = threading.Thread(target=_import_paramiko, daemon=True)
+        preparing.start()  # while the guest boots
+        deadline = begin + self.limits.boot
+        try:
+            self.monitor.greet(self.limits.silence)
+        except GuestError:
+            self._process.wait(2.0) if self.console.closed else None
+            raise self._launch_failure() from None
+        self._await_ready(deadline)
+        port = self.monitor.ssh_port()
+        preparing.join()
+        try:
+            self.ssh = Ssh(port, self._identity, min(self.limits.boot, 60.0))
+        except (GuestError, OSError) as error:
+            raise self.why_lost(error) from None
+
+    def _launch_failure(self) -> Exception:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        said = self._said()
+        if self._process.returncode == 125 and not said:
+            return HostError("the lab's own process changed while it started QEMU")
+        return HostError(f"QEMU does not start ({self._status()}): {said or 'it says nothing'}",
+                         "command: " + " ".join(self.command))
+
+    def _await_ready(self, deadline: float) -> None:
+        console = self.console
+
+        def decided() -> bool:
+            return console.closed or bool({"ready", "fail"} & console.words.keys()) or console.fatal() is not None
+
+        while True:
+            silence = console.last_heard + self.limits.silence
+            if console.wait(decided, min(deadline, silence)):
+                break
+            now = time.monotonic()
+            if now >= deadline:
+                raise LimitError(f"the guest was not up within {self.limits.boot:.0f} s", self._advice())
+            if now >= console.last_heard + self.limits.silence:
+                said = f"after {console.lines} lines" if console.lines else "from the start"
+                raise GuestEnded(Ending.LOST_GUEST,
+                                 f"the guest's console was silent for {self.limits.silence:.0f} s {said}", self._advice())
+        if "ready" in console.words:
+            return
+        if "fail" in console.words:
+            raise GuestEnded(Ending.LOST_GUEST, f"the guest's init gave up: {console.words['fail']}", NEEDS)
+        if console.closed:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(2.0)
+        self.check()
+        raise GuestEnded(Ending.LOST_GUEST, f"the guest went away while it booted ({self._status()})")
+
+    def _advice(self) -> str:
+        return "" if self.recipe.kernel.piece else NEEDS
+
+    def _status(self) -> str:
+        code = self._process.poll()
+        if code is None:
+            return "still running"
+        return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+    def _said(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read(4000).decode("utf-8", "replace").strip()
+
+
+def _import_paramiko() -> None:
+    import paramiko  # noqa: F401
+
+
+def run_archive(identity: Identity) -> bytes:
+    """What is different in every run, as the last archive of the initramfs: the run's own keys."""
+    return cpio.archive((
+        cpio.directory("root", 0o700),
+        cpio.directory("root/.ssh", 0o700),
+        cpio.file("root/.ssh/authorized_keys", identity.authorized, 0o600),
+        cpio.file("lab/hostkey", identity.host_key, 0o600),
+    ))  # fmt: skip
+
+
+@contextlib.contextmanager
+def _initramfs(recipe: Recipe, identity: Identity) -> Iterator[int]:
+    """The concatenated archives as a memory file: kernel modules, userland, agent, the run's own keys."""
+    parts: Iterable[Path | None] = (recipe.kernel.modules, recipe.userland.cpio, recipe.agent)
+    descriptor = os.memfd_create("initramfs")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as target:
+            for part in parts:
+                if part is not None:
+                    target.write(part.read_bytes())
+            target.write(run_archive(identity))
+        yield descriptor
+    finally:
+        os.close(descriptor)

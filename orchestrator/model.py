@@ -1,0 +1,279 @@
+"""The words of the lab as frozen data: what is run, what was seen, what was found.
+
+Imports nothing of ours, so that every room may import it. Units are part of each docstring:
+addresses and sizes are bytes, times are seconds, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Outcome(StrEnum):
+    """The outcome of one expectation. Nothing observed is ERROR, never PASS."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    SKIP = "SKIP"
+    ERROR = "ERROR"
+
+
+class Ending(StrEnum):
+    """How a run ended. A record says ``unfinished`` until something better is known."""
+
+    UNFINISHED = "unfinished"  # the lab itself was killed: what a reader finds then
+    COMPLETED = "completed"  # the program came to its own end, whatever its exit status
+    PANIC = "panic"
+    OOPS = "oops"
+    BUG = "bug"
+    WARNING = "warning"
+    LOCKUP = "lockup"
+    HUNG_TASK = "hung-task"
+    RCU_STALL = "rcu-stall"
+    LOST_GUEST = "lost-guest"  # QEMU ended, or the guest no longer answers
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+    HOST_ERROR = "host-error"  # the lab, the emulator or the host failed
+
+
+class PieceKind(StrEnum):
+    """The kinds of artifact that the lab builds from packages and keeps in its cache."""
+
+    KERNEL = "kernel"
+    USERLAND = "userland"
+    SYSROOT = "sysroot"
+    EMULATOR = "emulator"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True)
+class PackagePin:
+    """One Debian package, pinned: what the lock holds for it. ``size`` is the .deb's, in bytes."""
+
+    name: str
+    version: str
+    sha256: str
+    size: int
+    filename: str  # below the mirror, "pool/main/…"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One cached artifact. ``key`` is the SHA-256 of everything that determines its bytes."""
+
+    kind: PieceKind
+    name: str  # "6.1", "bookworm", "trixie-10.0"
+    version: str  # "6.1.176-1", glibc "2.36", "10.0.13"
+    key: str
+    path: Path
+    packages: tuple[PackagePin, ...] = ()
+    drift: str = ""  # why this is not what the lock names; empty when it is
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel ready to boot: a cached piece, or a user's own file."""
+
+    name: str  # "6.1", or the path that the user gave
+    vmlinuz: Path  # bzImage, or an ELF vmlinux with a PVH note
+    modules: Path | None  # cpio archive (newc) of ordered, uncompressed modules
+    config: Path | None  # the kernel's .config, if known
+    release: str  # what `uname -r` should say; "" if unknown before the boot
+    piece: Piece | None = None
+
+
+@dataclass(frozen=True)
+class Userland:
+    """The user space of a guest: libc, shell, SSH server, and the sysroot to compile against."""
+
+    name: str  # "bookworm"
+    glibc: str  # "2.36"
+    cpio: Path  # cpio archive (newc)
+    sysroot: Path | None
+    piece: Piece | None = None
+    sysroot_piece: Piece | None = None
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A QEMU to run. ``argv`` starts it (with its own dynamic loader where it is a piece)."""
+
+    name: str  # "trixie-10.0", "system", or a path
+    argv: tuple[str, ...]
+    version: str  # "10.0.13"
+    piece: Piece | None = None
+
+
+@dataclass(frozen=True)
+class Vma:
+    """One mapping, as a line of /proc/PID/maps or smaps (fs/proc/task_mmu.c). Bytes throughout."""
+
+    start: int
+    end: int
+    perms: str  # "rw-p"
+    offset: int
+    device: str  # "fd:01"
+    inode: int
+    name: str  # path, "[heap]", "" when anonymous
+    line: int  # 1-based line in the evidence file
+    fields: tuple[tuple[str, int], ...] = ()  # smaps: ("Rss", bytes), …
+    flags: tuple[str, ...] = ()  # smaps VmFlags: "rd", "wr", …
+
+    @property
+    def size(self) -> int:
+        """Length of the mapping, bytes."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Note:
+    """A value that the program reported with ``lab_note`` before a checkpoint."""
+
+    key: str
+    value: str
+    checkpoint: str  # the checkpoint that it was reported before
+    line: int  # 1-based line in evidence/<checkpoint>/notes
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A moment at which the program stood still and was looked at."""
+
+    index: int  # 0-based, in order of time
+    name: str
+    kind: str  # "named" (lab_checkpoint), "stdin" (blocked reading it), "signal" (fatal), "exit"
+    pid: int
+    directory: str  # relative to the run directory: "evidence/00-start"
+    seconds: float  # since the program was started, guest's monotonic clock
+    signal: int = 0  # for kind "signal"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the program ended: exactly one of ``code`` and ``signal`` is set."""
+
+    code: int | None = None
+    signal: int | None = None
+    killed_by_lab: str = ""  # why, when the lab ended it ("output limit", "step limit", …)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One line (or the whole, line 0) of one file in a run directory."""
+
+    file: str  # relative to the run directory
+    line: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A part of a check with the value that it had: what a failure is explained with."""
+
+    text: str  # as written in the check
+    value: str
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An expectation, its outcome, and the values and evidence behind it."""
+
+    id: str
+    claim: str
+    at: str  # checkpoint; "" for the whole run
+    check: str
+    because: str
+    source: str
+    outcome: Outcome
+    message: str = ""  # for SKIP and ERROR: the reason; for FAIL: in words
+    when: str = ""  # the condition of the variant that matched
+    operands: tuple[Operand, ...] = ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of an expectation, with the condition under which it is the one that holds."""
+
+    check: str
+    because: str
+    source: str
+    when: str = ""  # "" = always
+    line: int = 0  # in scenario.yaml
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What must hold at a checkpoint. Exactly one variant must match."""
+
+    id: str
+    claim: str
+    at: str
+    variants: tuple[Variant, ...]
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What shapes a run beside scenario, kernel, userland and emulator; a scenario's own or a user's."""
+
+    append: tuple[str, ...] = ()  # kernel command line
+    sysctls: tuple[tuple[str, str], ...] = ()  # ("kernel.randomize_va_space", "0")
+    tunables: tuple[tuple[str, str], ...] = ()  # ("glibc.malloc.tcache_count", "0")
+    ulimits: tuple[tuple[str, str], ...] = ()  # ("data", "1048576"), "unlimited", or "soft:hard"
+    environment: tuple[tuple[str, str], ...] = ()
+    defines: tuple[tuple[str, str], ...] = ()  # C preprocessor: ("MUTATE_X", "1")
+
+
+@dataclass(frozen=True)
+class Control:
+    """A negative control: the settings under which exactly these expectations must fail."""
+
+    name: str
+    fails: tuple[str, ...]  # ids of expectations
+    settings: Settings
+    why: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a scenario needs of its guest; where it lacks, the case is SKIP with the reason."""
+
+    kconfig: tuple[str, ...] = ()  # "CONFIG_X" or "CONFIG_X=y"
+    symbols: tuple[str, ...] = ()  # in /proc/kallsyms; also looked up for `when: symbol(…)`
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A folder with C programs and a scenario.yaml, or a plain C file (no expectations)."""
+
+    name: str
+    summary: str
+    directory: Path
+    programs: tuple[Path, ...]  # C files, compiled together into one program
+    claims: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    cflags: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    needs: Needs = field(default_factory=Needs)
+    settings: Settings = field(default_factory=Settings)
+    checkpoints: tuple[str, ...] = ()  # every one must be reached, in this order
+    expectations: tuple[Expectation, ...] = ()
+    controls: tuple[Control, ...] = ()
+    timeout: float = 30.0  # seconds for a step on a host of reference speed
+    plain: bool = False  # a C file without scenario.yaml
+    file: Path | None = None  # scenario.yaml
+
+
+@dataclass(frozen=True)
+class Case:
+    """scenario × kernel × userland × emulator, with the settings in force."""
+
+    scenario: Scenario
+    kernel: Kernel
+    userland: Userland
+    emulator: Emulator
+    settings: Settings  # the scenario's, then the user's over it

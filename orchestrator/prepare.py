@@ -1,0 +1,164 @@
+"""From what the user chose to what a guest is made of: pieces found or built, emulator and accelerator proved."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator import accelerator, progress, resources
+from orchestrator.accelerator import Accelerator
+from orchestrator.agent import agent
+from orchestrator.errors import HostError, UsageError
+from orchestrator.machine.firstline import prints_first_line
+from orchestrator.machine.guest import Recipe
+from orchestrator.model import Emulator, Kernel, Userland
+from orchestrator.versions import Version
+
+if TYPE_CHECKING:
+    from orchestrator.pieces import Store
+
+OLDEST_QEMU = "8.0"  # Debian's 7.2 crashes guests under TCG (cmpxchg16b; see docs/decisions.md)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked for; None is the lab's own default. ``memory`` in MiB."""
+
+    image: str | None = None
+    kernel: str | None = None
+    userland: str | None = None
+    qemu: str | None = None
+    modules: Path | None = None
+    accel: str = "auto"
+    append: tuple[str, ...] = ()
+    memory: int = 768
+    cpus: int = 1
+    mirror: str | None = None
+    locked: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything on this host that a guest needs. ``sysroot`` is what programs are compiled against."""
+
+    kernel: Kernel
+    userland: Userland
+    emulator: Emulator
+    accelerator: Accelerator
+    recipe: Recipe
+    sysroot: Path
+    sysroot_key: str
+    cache: Path
+    asked: str  # the accelerator that the user asked for
+
+    @property
+    def fall_back(self) -> Callable[[str], None] | None:
+        """What to do when a guest does not boot under a proved KVM: nothing where the user insists on it."""
+        return self._mistrust if self.asked == "auto" and self.accelerator.name == "kvm" else None
+
+    def _mistrust(self, reason: str) -> None:
+        accelerator.mistrust(self.cache, f"a guest did not boot under KVM: {reason}")
+
+
+def prepare(choice: Choice) -> Prepared:
+    """Finds or builds all that ``choice`` names. Raises UsageError, PieceError or HostError."""
+    from orchestrator.pieces import Store
+
+    cache = resources.cache()
+    store = Store(cache=cache, mirror=choice.mirror, locked=choice.locked)
+    kernel_name, userland_name = _image(store, choice)
+    userland = find_userland(store, userland_name)
+    kernel = find_kernel(store, kernel_name, choice.modules)
+    emulator = find_emulator(store, choice.qemu)
+    sysroot, sysroot_key = _sysroot(store, userland)
+    chosen = choose_accelerator(choice.accel, emulator, kernel, cache)
+    recipe = Recipe(
+        kernel=kernel, userland=userland, agent=agent(sysroot, sysroot_key, cache), emulator=emulator,
+        accelerator=chosen.name, append=choice.append, memory=choice.memory, cpus=choice.cpus,
+        sandbox=emulator.piece is not None or _has_sandbox(emulator),
+    )  # fmt: skip
+    return Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel)
+
+
+def choose_accelerator(asked: str, emulator: Emulator, kernel: Kernel, cache: Path) -> Accelerator:
+    """The accelerator, proved where it must be, and said once."""
+    chosen = accelerator.choose(
+        asked, cache, lambda limit: prints_first_line(emulator, kernel.vmlinuz, "kvm", limit))
+    if asked == "auto":
+        progress.note(f"accelerator: {chosen.name} ({chosen.reason})", once=True)
+    return chosen
+
+
+def _image(store: Store, choice: Choice) -> tuple[str, str]:
+    """The kernel's and the userland's names: the options, else the image's, else the default image's."""
+    image = store.catalogue.image(choice.image)
+    return choice.kernel or image.kernel, choice.userland or image.userland
+
+
+def find_kernel(store: Store, name: str, modules: Path | None) -> Kernel:
+    """A kernel by catalogue name, or a user's own file where ``name`` is a path."""
+    from orchestrator.pieces import user_kernel
+
+    if _is_path(name):
+        return user_kernel(Path(name), modules)
+    if modules is not None:
+        raise UsageError("--modules goes with --kernel PATH: a kernel of the catalogue brings its own")
+    return store.kernel(name)
+
+
+def find_userland(store: Store, name: str) -> Userland:
+    """A userland by suite or glibc version, or a user's own folder or tar file."""
+    from orchestrator.pieces import user_userland
+
+    return user_userland(Path(name), resources.cache()) if _is_path(name) else store.userland(name)
+
+
+def find_emulator(store: Store, name: str | None) -> Emulator:
+    """The pinned QEMU, the system's ("system"), or one by path."""
+    if name is None or (not _is_path(name) and name != "system"):
+        return store.emulator(name)
+    path = shutil.which("qemu-system-x86_64") if name == "system" else name
+    if path is None:
+        raise UsageError("--qemu system: this host has no qemu-system-x86_64",
+                         "install it (Debian, Ubuntu: qemu-system-x86), or leave --qemu out: the lab brings its own")
+    return own_emulator(name, Path(path))
+
+
+def own_emulator(name: str, path: Path) -> Emulator:
+    """A user's QEMU. Raises UsageError if it is not one that can be used."""
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise UsageError(f"--qemu {path}: not an executable file", "give the path of qemu-system-x86_64")
+    try:
+        said = subprocess.run([str(path), "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"--qemu {path}: does not run: {error}") from None
+    found = re.search(r"QEMU emulator version (\d+(?:\.\d+)+)", said)
+    if found is None:
+        raise UsageError(f"--qemu {path}: `--version` does not say that it is QEMU")
+    if Version(found[1]) < Version(OLDEST_QEMU):
+        progress.note(f"QEMU {found[1]} is known to crash guests under TCG; the lab's own is safe", once=True)
+    return Emulator(name=name, argv=(str(path.absolute()),), version=found[1])
+
+
+def _has_sandbox(emulator: Emulator) -> bool:
+    done = subprocess.run([*emulator.argv, "-sandbox", "on", "--version"], capture_output=True, timeout=20, check=False)
+    return done.returncode == 0
+
+
+def _sysroot(store: Store, userland: Userland) -> tuple[Path, str]:
+    """What to compile against: the userland's own sysroot. A user's own userland without C headers has none."""
+    if userland.sysroot is None:
+        raise HostError(f"userland {userland.name} has no sysroot to compile programs against",
+                        "give a tree with usr/include and the libc development files in it")
+    key = userland.sysroot_piece.key if userland.sysroot_piece else str(userland.sysroot.absolute())
+    return userland.sysroot, key
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.startswith(".")

@@ -1,0 +1,181 @@
+"""The run directory: what a run leaves, written as it happens, read without a guest.
+
+``run.json`` is rewritten atomically at every step, so that an interrupted run leaves a valid
+record with what it had. Its shape is published in ``orchestrator/schema/run.schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import LabError, UsageError
+from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome
+
+SCHEMA = 1
+MAX_RECORD = 64 << 20  # bytes: a run.json beyond this is not ours
+
+
+@dataclass
+class ConsoleEvent:
+    """Something that the classifier saw on the serial console or in the kernel log."""
+
+    kind: str  # an Ending value: "panic", "oops", …
+    line: str
+    seconds: float  # since the emulator was started
+
+
+@dataclass
+class Boot:
+    """One attempt to boot the guest."""
+
+    attempt: int
+    outcome: str  # "ready", or the Ending value of the failure
+    seconds: float  # wall time to ready or to the failure
+    cpu_seconds: float = 0.0  # of the emulator, user and system
+    detail: str = ""
+
+
+@dataclass
+class RunRecord:
+    """Everything that ``run.json`` holds. Mutable: it grows while the run goes on."""
+
+    schema: int = SCHEMA
+    lab: str = ""  # version of qemu-lab
+    started: str = ""  # ISO 8601, UTC
+    seconds: float = 0.0
+    ending: Ending = Ending.UNFINISHED
+    ending_detail: str = ""
+    outcome: Outcome = Outcome.ERROR
+    exit_code: int = 3
+    case: dict[str, Any] = field(default_factory=dict)  # scenario, kernel, userland, emulator, settings
+    pieces: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)  # as measured in the guest
+    emulator: dict[str, Any] = field(default_factory=dict)  # name, version, command, accelerator, reason
+    host: dict[str, Any] = field(default_factory=dict)  # slowdown, cpus, lab's python
+    program: dict[str, Any] = field(default_factory=dict)  # sha256, compiler, command
+    boots: list[Boot] = field(default_factory=list)
+    console: list[ConsoleEvent] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    ended: Ended | None = None
+    findings: list[Finding] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)  # fallbacks, retries, truncations: said, not hidden
+    timings: dict[str, float] = field(default_factory=dict)  # seconds by step
+
+
+def to_json(record: RunRecord) -> str:
+    """The record as indented JSON with a final newline; enums as their words."""
+    return json.dumps(asdict(record), indent=1, ensure_ascii=True, default=_word) + "\n"
+
+
+def _word(value: object) -> object:
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"not for run.json: {type(value).__name__}")
+
+
+def from_json(text: str, where: str) -> RunRecord:
+    """The record from the text of a run.json. Raises UsageError naming ``where`` if it is not one."""
+    try:
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+            raise ValueError(f"schema {SCHEMA} expected, found {found!r}")
+        return _record(data)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{where} is not a run record: {error}", "give a directory that `lab run` wrote") from None
+
+
+def _record(data: dict[str, Any]) -> RunRecord:
+    data = dict(data)
+    data["ending"] = Ending(data["ending"])
+    data["outcome"] = Outcome(data["outcome"])
+    data["boots"] = [Boot(**b) for b in data["boots"]]
+    data["console"] = [ConsoleEvent(**e) for e in data["console"]]
+    data["checkpoints"] = [Checkpoint(**c) for c in data["checkpoints"]]
+    data["ended"] = Ended(**data["ended"]) if data["ended"] else None
+    data["findings"] = [_finding(f) for f in data["findings"]]
+    return RunRecord(**data)
+
+
+def _finding(data: dict[str, Any]) -> Finding:
+    operands = tuple(
+        Operand(o["text"], o["value"], tuple(Evidence(**e) for e in o["evidence"])) for o in data["operands"]
+    )
+    return Finding(**{**data, "outcome": Outcome(data["outcome"]), "operands": operands})
+
+
+class RunDirectory:
+    """A run directory on disk; paths inside it are made here and nowhere else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> RunDirectory:
+        """A new, empty run directory. Raises UsageError if something is already there."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise UsageError(f"{path} is not empty", "give a new directory with --output")
+            (path / "evidence").mkdir()
+        except OSError as error:
+            raise UsageError(f"cannot write the run directory {path}: {error.strerror}",
+                             "give another directory with --output") from None
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run directory. Raises UsageError if it has no run.json."""
+        if not (path / "run.json").is_file():
+            raise UsageError(f"{path} is not a run directory: it has no run.json",
+                             "give a directory that `lab run` wrote")
+        return cls(path)
+
+    def load(self) -> RunRecord:
+        """Reads run.json. Raises UsageError if it is not a record of a known schema."""
+        file = self.path / "run.json"
+        if file.stat().st_size > MAX_RECORD:
+            raise UsageError(f"{file} is too large to be a run record")
+        return from_json(file.read_text(encoding="utf-8", errors="replace"), str(file))
+
+    def save(self, record: RunRecord) -> None:
+        """Writes run.json atomically. Raises LabError if the disk does not take it."""
+        temporary = self.path / ".run.json.new"
+        try:
+            temporary.write_text(to_json(record), encoding="utf-8")
+            os.replace(temporary, self.path / "run.json")
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise LabError(f"cannot write {self.path / 'run.json'}: {error.strerror}",
+                           "free some space, or give another --output") from None
+
+    def file(self, relative: str) -> Path:
+        """A path inside the run directory. Raises ValueError for one that would leave it."""
+        if not safe(relative):
+            raise ValueError(f"unsafe path {relative!r}")
+        return self.path / relative
+
+    def write(self, relative: str, content: bytes) -> Path:
+        """Writes one evidence file, making its folders. Raises LabError if the disk is full."""
+        path = self.file(relative)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise LabError(f"cannot write {path}: {error.strerror}",
+                           "free some space, or give another --output") from None
+        return path
+
+
+def safe(relative: str) -> bool:
+    """Whether a relative path has only plain components ("proc/12/maps"), so that it can't escape."""
+    parts = relative.split("/")
+    return all(re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,99}", part) for part in parts) and len(parts) < 12

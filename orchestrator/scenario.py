@@ -1,0 +1,240 @@
+"""scenario.yaml → model.Scenario. Every mistake is a UsageError with file, line, key and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from orchestrator import checks, yamlnodes
+from orchestrator.checks import CheckError, nearest
+from orchestrator.collect.procfs import LIMITS
+from orchestrator.errors import UsageError
+from orchestrator.model import Control, Expectation, Needs, Scenario, Settings, Variant
+from orchestrator.yamlnodes import Node
+
+FILE = "scenario.yaml"
+EXIT = "exit"  # the checkpoint at the program's end, which every run has
+TIMEOUT = 30.0  # seconds for a step on a host of reference speed
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_SETTINGS = ("append", "sysctls", "tunables", "ulimits", "environment")
+_KEYS = (
+    "name", "summary", "claims", "sources", "programs", "cflags", "args", "needs", *_SETTINGS, "timeout",
+    "checkpoints", "expectations", "controls",
+)  # fmt: skip
+_VARIANT = ("check", "because", "source")
+
+
+def load(directory: Path) -> Scenario:
+    """The scenario in a folder. Raises UsageError."""
+    file = directory / FILE
+    root = yamlnodes.load(file)
+    keys = root.mapping(_KEYS, required=("name", "summary", "expectations"))
+    names = keys["checkpoints"].texts(_NAME) if "checkpoints" in keys else ()
+    _unique(keys["checkpoints"].items() if names else (), names)
+    if EXIT in names:
+        raise keys["checkpoints"].error(f"{EXIT!r} is every program's last checkpoint, and not declared")
+    claims = _texts(keys, "claims", _NAME)
+    expectations = tuple(_expectation(node, claims, names) for node in keys["expectations"].items())
+    if not expectations:
+        raise keys["expectations"].error("no expectation", "a list with at least one")
+    _unique(keys["expectations"].items(), [e.id for e in expectations])
+    controls = _controls(keys.get("controls"), [e.id for e in expectations])
+    return Scenario(
+        name=keys["name"].text(_NAME),
+        summary=keys["summary"].text(),
+        directory=directory,
+        programs=_programs(directory, keys.get("programs"), root),
+        claims=claims,
+        sources=_texts(keys, "sources"),
+        cflags=_texts(keys, "cflags"),
+        args=_texts(keys, "args"),
+        needs=_needs(keys.get("needs")),
+        settings=_settings(keys),
+        checkpoints=names,
+        expectations=expectations,
+        controls=controls,
+        timeout=keys["timeout"].number(0.1, 86400) if "timeout" in keys else TIMEOUT,
+        file=file,
+    )
+
+
+def plain(c_file: Path) -> Scenario:
+    """A C file without scenario.yaml: no expectations, checkpoints where it blocks reading its input."""
+    if not c_file.is_file():
+        raise UsageError(f"there is no C file {c_file}")
+    return Scenario(name=c_file.stem, summary=f"the program {c_file.name}, as it is", directory=c_file.parent,
+                    programs=(c_file,), timeout=TIMEOUT, plain=True)  # fmt: skip
+
+
+def find(name_or_path: str, folders: Sequence[Path]) -> Scenario:
+    """The scenario of that name in the folders, of that folder, or of that C file. Raises UsageError."""
+    path = Path(name_or_path)
+    if path.suffix == ".c" or path.is_file():
+        if path.suffix != ".c":
+            return load(path.parent) if path.name == FILE else _unknown(name_or_path, folders)
+        return plain(path)
+    for folder in folders:
+        if re.fullmatch(_NAME, name_or_path) and (folder / name_or_path / FILE).is_file():
+            return load(folder / name_or_path)
+    if path.is_dir():
+        return load(path)
+    return _unknown(name_or_path, folders)
+
+
+def _unknown(name: str, folders: Sequence[Path]) -> Scenario:
+    known = names(folders)
+    raise UsageError(
+        f"there is no scenario, folder or C file {name!r}{nearest(name, known)}",
+        f"the scenarios are: {', '.join(known) or 'none'}",
+    )
+
+
+def names(folders: Iterable[Path]) -> tuple[str, ...]:
+    """The names of all scenarios in the folders, sorted."""
+    return tuple(sorted({file.parent.name for folder in folders for file in folder.glob(f"*/{FILE}")}))
+
+
+def symbols(scenario: Scenario) -> tuple[str, ...]:
+    """The kernel symbols to look up in the guest: those needed, and those of ``symbol("…")``."""
+    texts = [text for e in scenario.expectations for v in e.variants for text in (v.when, v.check) if text]
+    asked = [name for text in texts for name in checks.arguments(checks.parse(text), "symbol")]
+    return tuple(dict.fromkeys((*scenario.needs.symbols, *asked)))
+
+
+def without_control(scenario: Scenario) -> tuple[str, ...]:
+    """The expectations that no negative control makes fail."""
+    failing = {name for control in scenario.controls for name in control.fails}
+    return tuple(e.id for e in scenario.expectations if e.id not in failing)
+
+
+# -- parts -------------------------------------------------------------------------------------
+
+
+def _texts(keys: dict[str, Node], key: str, pattern: str = "") -> tuple[str, ...]:
+    return keys[key].texts(pattern) if key in keys else ()
+
+
+def _unique(nodes: Sequence[Node], values: Sequence[str]) -> None:
+    for index, (node, value) in enumerate(zip(nodes, values, strict=True)):
+        if value in values[:index]:
+            raise node.error(f"{value!r} is there twice")
+
+
+def _programs(directory: Path, node: Node | None, root: Node) -> tuple[Path, ...]:
+    if node is None:
+        found = tuple(sorted(directory.glob("*.c")))
+        if not found:
+            raise root.error("no C file in the folder", "*.c, or programs: [FILE.c, …]")
+        return found
+    for item, name in zip(node.items(), node.texts(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}\.c"), strict=True):
+        if not (directory / name).is_file():
+            there = [file.name for file in directory.glob("*.c")]
+            raise item.error(f"there is no file {name!r}{nearest(name, there)}", ", ".join(sorted(there)))
+    return tuple(directory / name for name in node.texts())
+
+
+def _needs(node: Node | None) -> Needs:
+    if node is None:
+        return Needs()
+    keys = node.mapping(("kconfig", "symbols"))
+    return Needs(
+        kconfig=_texts(keys, "kconfig", r"CONFIG_[A-Za-z0-9_]{1,100}(?:=.{1,100})?"),
+        symbols=_texts(keys, "symbols", r"[A-Za-z_][A-Za-z0-9_.]{0,199}"),
+    )
+
+
+def _settings(keys: dict[str, Node]) -> Settings:
+    limit = r"unlimited|\d{1,19}(?::(?:unlimited|\d{1,19}))?"
+    append = _texts(keys, "append")
+    return Settings(
+        append=tuple(word for text in append for word in text.split()),
+        sysctls=_pairs(keys.get("sysctls"), r"[a-z][A-Za-z0-9_./-]{1,119}", "a sysctl, as kernel.randomize_va_space"),
+        tunables=_pairs(keys.get("tunables"), r"[a-z][a-z0-9_.]{1,99}", "a tunable, as glibc.malloc.tcache_count"),
+        ulimits=_pairs(keys.get("ulimits"), "|".join(LIMITS.values()), ", ".join(LIMITS.values()), limit),
+        environment=_pairs(keys.get("environment"), r"[A-Za-z_][A-Za-z0-9_]{0,99}", "a variable's name"),
+        defines=_pairs(keys.get("defines"), r"[A-Za-z_][A-Za-z0-9_]{0,99}", "a macro's name"),
+    )
+
+
+def _pairs(node: Node | None, names: str, allowed: str, values: str = "") -> tuple[tuple[str, str], ...]:
+    if node is None:
+        return ()
+    found = []
+    for key, value in node.pairs():
+        if not re.fullmatch(names, key):
+            raise value.error(f"the name {key!r}", allowed)
+        found.append((key, value.scalar(values)))
+    return tuple(found)
+
+
+def _expectation(node: Node, claims: Collection[str], declared: Sequence[str]) -> Expectation:
+    keys = node.mapping(("id", "claim", "at", "variants", *_VARIANT), required=("id", "claim"))
+    claim = keys["claim"].text()
+    if claim not in claims:
+        raise keys["claim"].error(f"{claim!r} is not in claims{nearest(claim, claims)}", ", ".join(claims))
+    at = keys["at"].text() if "at" in keys else ""
+    if at and not _known(at, declared):
+        raise keys["at"].error(f"unknown checkpoint {at!r}{nearest(at, declared)}", ", ".join((*declared, EXIT)))
+    if "variants" in keys:
+        both = next((key for key in _VARIANT if key in keys), None)
+        if both:
+            raise keys[both].error("beside variants, whose every item has its own", "either the one or the other")
+        variants = tuple(_variant(item, ("when", *_VARIANT), at, declared) for item in keys["variants"].items())
+        if not variants:
+            raise keys["variants"].error("no variant", "a list with at least one")
+    else:
+        variants = (_variant(node, ("id", "claim", "at", *_VARIANT), at, declared),)
+    return Expectation(keys["id"].text(_NAME), claim, at, variants, node.line)
+
+
+def _variant(node: Node, allowed: Sequence[str], at: str, declared: Sequence[str]) -> Variant:
+    keys = node.mapping(allowed, required=_VARIANT if "when" not in allowed else ("when", *_VARIANT))
+    for key in ("when", "check"):
+        if key in keys:
+            _expression(keys[key], at, declared)
+    return Variant(
+        check=keys["check"].text(), because=keys["because"].text(), source=keys["source"].text(),
+        when=keys["when"].text() if "when" in keys else "", line=node.line,
+    )  # fmt: skip
+
+
+def _expression(node: Node, at: str, declared: Sequence[str]) -> None:
+    try:
+        tree = checks.parse(node.text())
+    except CheckError as error:
+        raise node.error(str(error)) from None
+    for name in checks.checkpoints(tree):
+        if not name and not at:
+            raise node.error("it looks at a checkpoint, and none is named", 'at: NAME, or at="NAME" in the call')
+        if name and not _known(name, declared):
+            raise node.error(f"unknown checkpoint {name!r}{nearest(name, declared)}", ", ".join((*declared, EXIT)))
+
+
+def _known(at: str, declared: Sequence[str]) -> bool:
+    name, hash_, number = at.partition("#")
+    return (name in declared or name == EXIT) and (not hash_ or bool(re.fullmatch(r"[1-9]\d{0,5}", number)))
+
+
+def _controls(node: Node | None, ids: Sequence[str]) -> tuple[Control, ...]:
+    if node is None:
+        return ()
+    controls = tuple(_control(item, ids) for item in node.items())
+    _unique(node.items(), [control.name for control in controls])
+    return controls
+
+
+def _control(node: Node, ids: Sequence[str]) -> Control:
+    keys = node.mapping(("name", "fails", "why", "defines", *_SETTINGS), required=("name", "fails"))
+    fails = keys["fails"].texts()
+    for item, name in zip(keys["fails"].items(), fails, strict=True):
+        if name not in ids:
+            raise item.error(f"unknown expectation {name!r}{nearest(name, ids)}", ", ".join(ids))
+    if not fails:
+        raise keys["fails"].error("no expectation", ", ".join(ids))
+    settings = _settings(keys)
+    if settings == Settings():
+        raise node.error("it changes nothing", f"one of {', '.join(('defines', *_SETTINGS))}")
+    why = keys["why"].text() if "why" in keys else ""
+    return Control(keys["name"].text(), fails, settings, why, node.line)

@@ -1,0 +1,373 @@
+"""One case in one guest: leaves one run directory, whatever happens on the way.
+
+The record says ``unfinished`` until something better is known, and is saved at every step.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import shlex
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import host, progress, scenario, wire
+from orchestrator.errors import GuestError, LabError, LimitError, UsageError
+from orchestrator.machine.guest import Attempt, Guest, GuestEnded, Recipe
+from orchestrator.model import Case, Checkpoint, Ended, Ending, Outcome, Piece, Settings
+from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
+from orchestrator.toolchain import Program
+
+if TYPE_CHECKING:
+    import paramiko
+
+KILL_PATIENCE = 15.0  # seconds at reference speed for labrun to end the program and say so
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
+
+
+def merge(first: Settings, then: Settings) -> Settings:
+    """Two settings, the second one winning where both name the same thing."""
+
+    def pairs(name: str) -> tuple[tuple[str, str], ...]:
+        return tuple({**dict(getattr(first, name)), **dict(getattr(then, name))}.items())
+
+    return Settings(
+        append=first.append + then.append,
+        sysctls=pairs("sysctls"), tunables=pairs("tunables"), ulimits=pairs("ulimits"),
+        environment=pairs("environment"), defines=pairs("defines"),
+    )  # fmt: skip
+
+
+def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
+    """A record of a case that has not run yet."""
+    return RunRecord(
+        lab=_version(),
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        case={
+            "scenario": case.scenario.name, "summary": case.scenario.summary, "plain": case.scenario.plain,
+            "source": str(case.scenario.file or case.scenario.programs[0]), "kernel": case.kernel.name, "userland": case.userland.name,
+            "emulator": case.emulator.name, "settings": asdict(case.settings),
+        },
+        pieces=[_piece(p) for p in _pieces(case)],
+        emulator={"name": case.emulator.name, "version": case.emulator.version, **emulator},
+        host=dict(host.describe()),
+        messages=[f"{p.kind} {p.name}: {p.drift}" for p in _pieces(case) if p.drift],
+    )  # fmt: skip
+
+
+def _version() -> str:
+    try:
+        return metadata.version("qemu-lab")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _pieces(case: Case) -> list[Piece]:
+    pieces = (case.kernel.piece, case.userland.piece, case.userland.sysroot_piece, case.emulator.piece)
+    return [piece for piece in pieces if piece is not None]
+
+
+def _piece(piece: Piece) -> dict[str, Any]:
+    packages = [f"{p.name}={p.version}" for p in piece.packages]
+    return {"kind": piece.kind.value, "name": piece.name, "version": piece.version, "key": piece.key,
+            "packages": packages, "drift": piece.drift}  # fmt: skip
+
+
+class Session:
+    """Runs one case in a guest that is already up, and writes the run directory."""
+
+    def __init__(self, case: Case, directory: RunDirectory, record: RunRecord, limits: host.Limits) -> None:
+        self._case = case
+        self._directory = directory
+        self._record = record
+        self._limits = limits
+        self._notes: list[str] = []
+        self._pending: Checkpoint | None = None
+        self._started = time.monotonic()
+        self._step_deadline = 0.0
+        self._killed = ""  # why the lab told labrun to end the program
+        self._output = b""
+
+    def run(self, guest: Guest, program: Program) -> None:
+        """The program from start to end; the record is filled and saved on the way.
+
+        Raises GuestEnded, LimitError or LabError; what was collected until then is kept.
+        """
+        self._total_deadline = self._started + self._limits.total
+        self._step(self._limits.boot)
+        self._directory.write("program", program.path.read_bytes()).chmod(0o755)
+        self._keep_config()
+        channel = guest.ssh.open("exec /lab/labrun run", patience=self._limits.boot)
+        try:
+            with progress.step(f"running {self._case.scenario.name}"):
+                self._send(channel, b"".join(self._orders(program)))
+                self._pump(channel)
+            guest.check()
+        except GuestEnded:
+            raise
+        except GuestError as error:
+            raise guest.why_lost(error) from None
+        finally:
+            channel.close()
+        if self._killed:
+            raise LimitError(self._killed)
+
+    def _keep_config(self) -> None:
+        """The kernel's options come with its package; a kernel that shows its own (/proc/config.gz) overrides them."""
+        config = self._case.kernel.config
+        if config is not None:
+            self._directory.write("evidence/environment/config", config.read_bytes())
+
+    # -- what labrun is told ---------------------------------------------------------------------
+
+    def _orders(self, program: Program) -> Iterator[bytes]:
+        case = self._case
+        yield wire.file("program", 0o755, program.path.read_bytes())
+        for argument in ("./program", *case.scenario.args):
+            yield wire.blob(argument.encode(), "arg")
+        for name, value in self._environment():
+            yield wire.blob(f"{name}={value}".encode(), "env")
+        for name, value in case.settings.ulimits:
+            soft, _, hard = value.partition(":")
+            yield wire.command("rlimit", name, soft, hard or "-")
+        for name, value in case.settings.sysctls:
+            yield wire.command("sysctl", name, value)
+        for name in scenario.symbols(case.scenario):
+            yield wire.command("symbol", name)
+        yield wire.command("start")
+
+    def _environment(self) -> list[tuple[str, str]]:
+        settings = self._case.settings
+        variables = dict((*_BASE_ENVIRONMENT, *settings.environment))
+        if settings.tunables:
+            variables["GLIBC_TUNABLES"] = ":".join(f"{name}={value}" for name, value in settings.tunables)
+        return list(variables.items())
+
+    # -- what labrun says ------------------------------------------------------------------------
+
+    def _pump(self, channel: paramiko.Channel) -> None:
+        for frame in wire.frames(lambda size: self._receive(channel, size)):
+            handler = getattr(self, f"_on_{frame.type}", None)
+            if handler is None:
+                raise wire.ProtocolError(f"labrun sends an unknown frame {frame.type!r}")
+            handler(frame, channel)
+            if frame.type == "bye":
+                return
+        said = channel.recv_stderr(2000).decode(errors="replace") if channel.recv_stderr_ready() else "nothing"
+        raise wire.ProtocolError(f"labrun ended without its last word; it said: {said}")
+
+    def _receive(self, channel: paramiko.Channel, size: int) -> bytes:
+        """Bytes from labrun. At a time limit the program is killed and labrun may finish; then LimitError."""
+        while True:
+            deadline = min(self._step_deadline, self._total_deadline) if not self._killed else self._step_deadline
+            channel.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                return channel.recv(size)
+            except TimeoutError:
+                if self._killed:
+                    raise LimitError(self._killed + ", and the guest did not end it in time") from None
+                self._killed = self._what_took_long()
+                self._record.messages.append(self._killed)
+                self._step(KILL_PATIENCE * host.slowdown())
+                self._send(channel, wire.command("kill"))
+            except (OSError, EOFError) as error:
+                raise GuestError(str(error) or type(error).__name__) from None
+
+    def _what_took_long(self) -> str:
+        if time.monotonic() >= self._total_deadline:
+            return f"the run took longer than {self._limits.total:.0f} s"
+        reached = [c.name for c in self._record.checkpoints if c.kind != "exit"]
+        after = f"after checkpoint {reached[-1]}" if reached else "after its start"
+        return f"{after} the program reached no further checkpoint within {self._limits.step:.0f} s"
+
+    def _send(self, channel: paramiko.Channel, data: bytes) -> None:
+        channel.settimeout(max(1.0, self._step_deadline - time.monotonic()))
+        try:
+            channel.sendall(data)
+        except (OSError, EOFError) as error:
+            raise GuestError(f"the guest takes no more orders: {error or type(error).__name__}") from None
+
+    def _step(self, seconds: float) -> None:
+        self._step_deadline = time.monotonic() + seconds
+
+    def _on_hello(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        if frame.number("proto") != wire.PROTOCOL:
+            raise wire.ProtocolError(f"labrun speaks protocol {frame.number('proto')}, not {wire.PROTOCOL}")
+
+    def _on_probe(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        name = frame.attributes.get("name", "")
+        if not _NAME.fullmatch(name):
+            raise wire.ProtocolError(f"labrun offers the probe {name!r}")
+        if name == "config":  # as in /proc/config.gz
+            self._directory.write("evidence/environment/config", _gunzip(frame.payload))
+        else:
+            self._directory.write(f"evidence/environment/{name}", frame.payload)
+        if name == "warnings":
+            self._record.messages += [f"guest: {line}" for line in frame.text.splitlines()[:50]]
+
+    def _on_started(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        self._step(self._limits.step)
+        self._save()
+
+    def _on_output(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        self._output += frame.payload
+        self._directory.write("evidence/output", self._output)
+
+    def _on_note(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        self._notes.append(frame.text.replace("\n", " ")[:2000])
+
+    def _on_checkpoint(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        name, kind = frame.attributes.get("name", ""), frame.attributes.get("kind", "")
+        if not _NAME.fullmatch(name) or kind not in ("named", "stdin", "signal"):
+            raise wire.ProtocolError(f"labrun announces the checkpoint {name!r} of kind {kind!r}")
+        index = len(self._record.checkpoints)
+        self._pending = Checkpoint(
+            index=index, name=name, kind=kind, pid=frame.number("pid"), seconds=frame.number("ns") / 1e9,
+            directory=f"evidence/{index:02d}-{name.replace('.', '_')}",
+            signal=frame.number("signal") if kind == "signal" else 0,
+        )  # fmt: skip
+        progress.update(f"running {self._case.scenario.name}", f"at {name}")
+
+    def _on_file(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        name = wire.evidence_name(frame)
+        if self._pending is None:
+            raise wire.ProtocolError(f"labrun sends {name} outside a checkpoint")
+        self._directory.write(f"{self._pending.directory}/{name}", frame.payload)
+        if frame.attributes.get("truncated", "0") != "0":
+            self._record.messages.append(f"{self._pending.directory}/{name} is cut off: it was too long")
+            self._directory.write(f"{self._pending.directory}/{name}.truncated", b"")
+
+    def _on_ready(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        if self._pending is None:
+            raise wire.ProtocolError("labrun is ready outside a checkpoint")
+        self._close_checkpoint(self._pending)
+        self._step(self._limits.step)
+        self._send(channel, wire.command("go"))
+
+    def _on_kmsg(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        with self._directory.file("kernel.log").open("ab") as log:
+            log.write(frame.payload if frame.payload.endswith(b"\n") else frame.payload + b"\n")
+
+    def _on_exit(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        reason = frame.attributes.get("reason", "")
+        code = frame.number("code") if "code" in frame.attributes else None
+        signal = frame.number("signal") if "signal" in frame.attributes else None
+        if reason == "output-limit":
+            self._killed = self._killed or "the program printed more than the lab keeps: it was ended"
+        self._record.ended = Ended(code=code, signal=signal, killed_by_lab=self._killed and (reason or "limit"))
+        if reason and not self._killed:
+            self._record.messages.append(f"the program's end: {reason[:200]}")
+        index = len(self._record.checkpoints)
+        last = Checkpoint(index=index, name="exit", kind="exit", pid=0, directory=f"evidence/{index:02d}-exit",
+                          seconds=frame.number("ns") / 1e9 if "ns" in frame.attributes else 0.0)
+        self._close_checkpoint(last)
+
+    def _on_error(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        what, said = frame.attributes.get("what", ""), frame.text[:2000]
+        if what in ("sysctl", "rlimit"):
+            raise UsageError(f"the guest refuses the {what} setting: {said}",
+                             "see --sysctl and --ulimit in `lab run --help`")
+        raise LabError(f"labrun reports {what or 'an error'}: {said}")
+
+    def _on_bye(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        self._save()
+
+    def _close_checkpoint(self, checkpoint: Checkpoint) -> None:
+        notes = "".join(note + "\n" for note in self._notes)
+        self._directory.write(f"{checkpoint.directory}/notes", notes.encode())
+        self._notes.clear()
+        self._pending = None
+        self._record.checkpoints.append(checkpoint)
+        self._save()
+
+    def _save(self) -> None:
+        self._directory.save(self._record)
+
+
+def _gunzip(content: bytes, limit: int = 4 << 20) -> bytes:
+    """At most ``limit`` bytes of a gzip file; empty if it is none."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(content, limit)
+    except zlib.error:
+        return b""
+
+
+@contextmanager
+def recorded(record: RunRecord, directory: RunDirectory) -> Iterator[None]:
+    """Whatever ends the block, the record says how, and is saved; errors that are a way for a run
+    to end are swallowed, the user's own mistakes (UsageError) go on to the command line."""
+    begin = time.monotonic()
+    try:
+        yield
+        _end(record, Ending.COMPLETED, "", 0)
+    except UsageError as error:
+        _end(record, Ending.HOST_ERROR, error.message, error.exit_code)
+        raise
+    except GuestEnded as error:
+        _end(record, error.ending, error.message, error.exit_code, error.hint)
+    except LimitError as error:
+        _end(record, Ending.TIMEOUT, error.message, error.exit_code, error.hint)
+    except GuestError as error:
+        _end(record, Ending.LOST_GUEST, error.message, error.exit_code, error.hint)
+    except LabError as error:
+        _end(record, Ending.HOST_ERROR, error.message, error.exit_code, error.hint)
+    except KeyboardInterrupt:
+        _end(record, Ending.INTERRUPTED, "interrupted by the user", 130)
+    finally:
+        record.seconds = round(time.monotonic() - begin, 3)
+        directory.save(record)
+
+
+def _end(record: RunRecord, ending: Ending, detail: str, code: int, hint: str = "") -> None:
+    record.ending, record.ending_detail, record.exit_code = ending, detail, code
+    record.outcome = Outcome.ERROR
+    if hint:
+        record.messages.append(hint)
+
+
+def boots(attempts: list[Attempt]) -> list[Boot]:
+    """The guest's boots as the record keeps them."""
+    return [Boot(a.number, a.outcome, a.seconds, a.cpu_seconds, a.detail) for a in attempts]
+
+
+def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirectory, record: RunRecord,
+             limits: host.Limits, fall_back: Callable[[str], None] | None = None) -> RunRecord:
+    """Boots a guest, runs the case in it and writes everything but the findings."""
+    record.program = {"sha256": program.sha256, "compiler": program.compiler, "command": list(program.command)}
+    directory.save(record)
+    log = directory.path / "console.log"
+    guest = Guest(recipe, limits, log, fall_back)
+    with recorded(record, directory):
+        try:
+            begin = time.monotonic()
+            with guest:
+                record.emulator["command"] = shlex.join(guest.command)
+                record.boots = boots(guest.attempts)
+                record.timings["boot"] = round(time.monotonic() - begin, 3)
+                begin = time.monotonic()
+                Session(case, directory, record, limits).run(guest, program)
+                record.timings["run"] = round(time.monotonic() - begin, 3)
+        finally:
+            _keep_console(guest, record)
+    return record
+
+
+def _keep_console(guest: Guest, record: RunRecord) -> None:
+    record.boots = boots(guest.attempts)
+    if guest.recipe.accelerator != record.emulator.get("accelerator"):
+        record.emulator.update(accelerator=guest.recipe.accelerator, reason="a guest did not boot under KVM")
+    if guest.command:
+        record.emulator["command"] = shlex.join(guest.command)
+    console = getattr(guest, "console", None)
+    if console is None:
+        return
+    record.console = [ConsoleEvent(s.kind.value, s.line, round(s.seconds, 3)) for s in console.sightings]
+    record.messages += [f"guest's init: {warning}" for warning in console.warnings]
+    if console.log_error:
+        record.messages.append(console.log_error)

@@ -1,0 +1,42 @@
+"""The QEMU command line is a pure function; what must never be missing from it is pinned here."""
+
+from pathlib import Path
+
+from orchestrator.machine.qemu import Channels, Machine, command
+
+
+def argv(**changes: object) -> list[str]:
+    machine = Machine(kernel=Path("/k/vmlinuz"), initrd="/proc/self/fd/9", **changes)  # type: ignore[arg-type]
+    return command(["qemu"], machine, Channels(console=5, monitor=6))
+
+
+def after(words: list[str], option: str) -> list[str]:
+    return [value for word, value in zip(words, words[1:], strict=False) if word == option]
+
+
+def test_nothing_of_the_hosts_configuration_comes_in() -> None:
+    assert {"-nodefaults", "-no-user-config", "-no-reboot"} <= set(argv())
+
+
+def test_the_network_is_restricted_and_the_port_is_the_kernels_choice() -> None:
+    (net,) = after(argv(), "-netdev")
+    assert "restrict=on" in net and "hostfwd=tcp:127.0.0.1:0-" in net
+
+
+def test_tcg_gets_the_best_processor_and_kvm_the_hosts() -> None:
+    assert after(argv(accelerator="tcg"), "-cpu") == ["max"]
+    assert after(argv(accelerator="kvm"), "-cpu") == ["host"]
+
+
+def test_the_users_words_come_last_on_the_kernel_command_line() -> None:
+    (line,) = after(argv(append=("panic=5", "nokaslr")), "-append")
+    assert line.endswith(" panic=5 nokaslr") and line.index("panic=-1") < line.index("panic=5")
+
+
+def test_channels_are_descriptors() -> None:
+    chardevs = after(argv(), "-chardev")
+    assert chardevs == ["socket,id=console,fd=5", "socket,id=monitor,fd=6"]
+
+
+def test_the_sandbox_can_be_left_out_for_a_qemu_without_it() -> None:
+    assert after(argv(), "-sandbox") and not after(argv(sandbox=False), "-sandbox")
