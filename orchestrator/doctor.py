@@ -83,8 +83,8 @@ def _cache() -> Check:
 
 
 def _qemu() -> Check:
-    from orchestrator.pieces import Store, Wanted
     from orchestrator.model import PieceKind
+    from orchestrator.pieces import Store, Wanted
 
     store = Store(cache=resources.cache())
     name = store.emulator_name(None)

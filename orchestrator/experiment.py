@@ -58,7 +58,7 @@ def run(request: Request) -> Done:
     settings = session.merge(wanted.settings, request.settings)
     prepared = prepare(_with_append(request.choice, settings))
     case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings)
-    program = _compile(case, prepared)
+    program = compile_case(case, prepared)
     directory = RunDirectory.create(request.output or _new_directory(case))
     record = session.new_record(case, {"accelerator": prepared.accelerator.name, "reason": prepared.accelerator.reason})
     limits = host.limits(wanted.timeout, request.timeout)
@@ -119,7 +119,8 @@ def _with_append(choice: Choice, settings: Settings) -> Choice:
     return replace(choice, append=settings.append)
 
 
-def _compile(case: Case, prepared: Prepared) -> Program:
+def compile_case(case: Case, prepared: Prepared) -> Program:
+    """The case's program for its userland. Raises UsageError with the compiler's words, or HostError."""
     defines = [f"-D{name}={value}" for name, value in case.settings.defines]
     return compile_program(case.scenario.programs, prepared.sysroot, prepared.sysroot_key, prepared.cache,
                            include=(resources.data("guest"),), flags=(*case.scenario.cflags, *defines))

@@ -38,10 +38,12 @@ class Limits:
 
 
 def limits(step: float = 30.0, total: float | None = None) -> Limits:
-    """The limits of one run on this host; a ``total`` that the user gave is taken as it is."""
+    """The limits of one run on this host. A ``total`` that the user gave is taken as it is, and bounds
+    the others."""
     factor = slowdown()
-    return Limits(boot=120 * factor, silence=45 * factor, step=step * factor,
-                  total=total if total is not None else 600 * factor)
+    whole = total if total is not None else 600 * factor
+    return Limits(boot=min(120 * factor, whole), silence=min(45 * factor, whole),
+                  step=min(step * factor, whole), total=whole)
 
 
 def describe() -> dict[str, str | int | float]:

@@ -22,7 +22,7 @@ from orchestrator.model import Checkpoint, Ended, Evidence, Note, Vma
 from orchestrator.rundir import RunDirectory, RunRecord, safe
 
 MAX_FILE = 128 << 20  # bytes
-MAX_MATCHED = 1000  # characters of a kernel log line that a pattern sees
+MAX_MATCHED = 400  # characters of a kernel log line that a pattern sees
 MAX_SEARCH = 5.0  # seconds for one pattern over the whole kernel log
 
 T = TypeVar("T")

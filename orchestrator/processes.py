@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 from orchestrator.errors import HostError
@@ -60,8 +61,7 @@ def end(process: subprocess.Popen[bytes], patience: float) -> int:
 def cpu_seconds(pid: int) -> float:
     """User and system time of a living process with its threads, seconds (proc_pid_stat(5))."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            fields = stat.read().rpartition(b")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))

@@ -7,7 +7,6 @@ record with what it had. Its shape is published in ``orchestrator/schema/run.sch
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -151,7 +150,7 @@ class RunDirectory:
         temporary = self.path / ".run.json.new"
         try:
             temporary.write_text(to_json(record), encoding="utf-8")
-            os.replace(temporary, self.path / "run.json")
+            temporary.replace(self.path / "run.json")
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise LabError(f"cannot write {self.path / 'run.json'}: {error.strerror}",

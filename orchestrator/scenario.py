@@ -49,7 +49,7 @@ def load(directory: Path) -> Scenario:
         claims=claims,
         sources=_texts(keys, "sources"),
         cflags=_texts(keys, "cflags"),
-        args=_texts(keys, "args"),
+        args=tuple(item.scalar() for item in keys["args"].items()) if "args" in keys else (),
         needs=_needs(keys.get("needs")),
         settings=_settings(keys),
         checkpoints=names,

@@ -51,7 +51,8 @@ def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         case={
             "scenario": case.scenario.name, "summary": case.scenario.summary, "plain": case.scenario.plain,
-            "source": str(case.scenario.file or case.scenario.programs[0]), "kernel": case.kernel.name, "userland": case.userland.name,
+            "source": str(case.scenario.file or case.scenario.programs[0]),
+            "kernel": case.kernel.name, "userland": case.userland.name,
             "emulator": case.emulator.name, "settings": asdict(case.settings),
         },
         pieces=[_piece(p) for p in _pieces(case)],

@@ -10,7 +10,9 @@ import typer
 
 def check(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
-    scenario: Annotated[str | None, typer.Option("--scenario", help="Another scenario (or version) than the run names.")] = None,
+    scenario: Annotated[
+        str | None, typer.Option("--scenario", help="Another scenario (or version) than the run names.")
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show passing findings in full.")] = False,
 ) -> None:

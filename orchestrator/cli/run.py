@@ -26,10 +26,14 @@ def run(
     append: options.Append = None,
     sysctl: Annotated[Pairs, typer.Option("--sysctl", help="NAME=VALUE in the guest, before the program.")] = None,
     tunable: Annotated[Pairs, typer.Option("--tunable", help="A GLIBC_TUNABLES entry, NAME=VALUE.")] = None,
-    ulimit: Annotated[Pairs, typer.Option("--ulimit", help="A resource limit: NAME=BYTES, =SOFT:HARD, =unlimited.")] = None,
+    ulimit: Annotated[
+        Pairs, typer.Option("--ulimit", help="A resource limit: NAME=BYTES, =SOFT:HARD, =unlimited.")
+    ] = None,
     env: Annotated[Pairs, typer.Option("--env", help="A variable of the program's environment, NAME=VALUE.")] = None,
     define: Annotated[list[str] | None, typer.Option("--define", "-D", help="A C macro: NAME or NAME=VALUE.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run directory; it must be new or empty.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run directory; it must be new or empty.")
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for the whole run.")] = None,
     memory: options.Memory = 768,
@@ -37,7 +41,9 @@ def run(
     mirror: options.Mirror = None,
     locked: options.Locked = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show passing findings in full, and more VMAs.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show passing findings in full, and more VMAs.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Run SCENARIO in a guest, check what it claims, and show what happened.
@@ -48,8 +54,8 @@ def run(
     from orchestrator.cli import show
 
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
-    request = experiment.Request(scenario=scenario, choice=choice, settings=_settings(append, sysctl, tunable, ulimit, env, define),
-                                 output=output, timeout=timeout)
+    settings = _settings(append, sysctl, tunable, ulimit, env, define)
+    request = experiment.Request(scenario, choice, settings, output, timeout)
     with options.shown(quiet):
         if dry_run:
             typer.echo(experiment.command_line(request))

@@ -88,8 +88,8 @@ class Guest:
         with progress.step(f"booting {self.recipe.kernel.name} with {self.recipe.userland.name}"):
             try:
                 self._boot(1)
-            except (GuestError, LimitError) as error:
-                if isinstance(error, GuestEnded) and error.hint:  # init said why: it would say so again
+            except GuestError as error:
+                if "fail" in self.console.words:  # init said why: it would say so again
                     raise
                 progress.note(f"boot failed, trying once more: {error.message}")
                 if self.fall_back is not None and self.recipe.accelerator == "kvm":
@@ -240,8 +240,8 @@ class Guest:
                 raise LimitError(f"the guest was not up within {self.limits.boot:.0f} s", self._advice())
             if now >= console.last_heard + self.limits.silence:
                 said = f"after {console.lines} lines" if console.lines else "from the start"
-                raise GuestEnded(Ending.LOST_GUEST,
-                                 f"the guest's console was silent for {self.limits.silence:.0f} s {said}", self._advice())
+                message = f"the guest's console was silent for {self.limits.silence:.0f} s {said}"
+                raise GuestEnded(Ending.LOST_GUEST, message, self._advice())
         if "ready" in console.words:
             return
         if "fail" in console.words:

@@ -47,8 +47,8 @@ class Cache:
         self.folder = folder / "pieces"
         self.locks = folder / "locks"
 
-    def get(self, name: str) -> Entry | None:
-        """The entry, verified and held against prune; None if it is missing or damaged (which it says)."""
+    def get(self, name: str, *, tell: bool = True) -> Entry | None:
+        """The entry, verified and held against prune; None if it is missing or damaged (which it tells)."""
         self.hold(name)
         path = self.folder / name
         if not path.is_dir():
@@ -56,14 +56,15 @@ class Cache:
         try:
             return _verified(path)
         except _Damaged as damage:
-            progress.note(f"the cached piece {name} is damaged ({damage}); it is built anew")
+            if tell:
+                progress.note(f"the cached piece {name} is damaged ({damage}); it is built anew")
             return None
 
     def build(self, name: str, info: Mapping[str, Any], assemble: Callable[[Path], Mapping[str, str]]) -> Entry:
         """The entry, built by ``assemble`` unless another process has just done so."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.building(name):
-            if entry := self.get(name):
+            if entry := self.get(name, tell=False):
                 return entry
             for stale in self.folder.glob(f".build-{name}-*"):
                 remove(stale)  # its builder died: we hold the lock
@@ -102,11 +103,12 @@ class Cache:
         return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def damage(self, name: str) -> str:
-        """Hashes every file again: what is wrong, "" if nothing."""
+        """Hashes every file again: what is wrong, "" if nothing. A damaged entry is not used from then on."""
         self.hold(name)
         try:
             _verified(self.folder / name, thorough=True)
         except _Damaged as damage:
+            (self.folder / name / _STAMP).unlink(missing_ok=True)
             return str(damage)
         return ""
 

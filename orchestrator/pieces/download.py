@@ -19,15 +19,11 @@ from orchestrator import processes, progress
 from orchestrator.errors import HostError, PieceError
 from orchestrator.model import PackagePin
 from orchestrator.pieces import packages
+from orchestrator.pieces.packages import unreachable
 
 _HELPER = Path("/usr/lib/apt/apt-helper")
 _STREAMS = 3
 _GONE = re.compile(r"Failed to fetch \S+\s+(404|410)\b|File not found", re.IGNORECASE)
-_OFFLINE = re.compile(r"Could not (resolve|connect)|Temporary failure|Cannot initiate the connection|timed out")
-
-
-class UnreachableError(PieceError):
-    """The mirror does not answer, or answers with something else."""
 
 
 class GoneError(PieceError):
@@ -63,7 +59,7 @@ class Archive:
         return good
 
     def fetch(self, pins: Iterable[PackagePin], find_mirror: Callable[[], str]) -> None:
-        """Brings all packages here. GoneError: the mirror lacks one; UnreachableError: it can't be read."""
+        """Brings all packages here. GoneError: the mirror lacks one; packages.UnreachableError: it can't be read."""
         wanted = {pin.sha256: pin for pin in pins}
         missing = [pin for pin in wanted.values() if not self.has(pin)]
         if not missing:
@@ -92,12 +88,7 @@ class Archive:
         names += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         if _GONE.search(output):
             raise GoneError(f"{mirror} no longer serves {names}")
-        offline = "no network: " if _OFFLINE.search(output) else ""
-        said = "\n".join([line for line in output.splitlines() if line.startswith("E: ")][:3])
-        raise UnreachableError(
-            f"{offline}can't download {names} from {mirror}\n{said}".strip(),
-            "Check the network, or name another mirror (--mirror, LAB_DEBIAN_MIRROR).",
-        )
+        raise unreachable(f"can't download {names} from {mirror}", output)
 
 
 def _download(pins: list[PackagePin], mirror: str, part: Path, tell: Callable[[str], None]) -> str:

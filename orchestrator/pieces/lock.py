@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,9 +98,15 @@ def parse(key: str, value: Mapping[str, Any]) -> Locked:
         name=name,
         version=str(value["version"]),
         suite=str(value["suite"]),
-        packages=tuple(PackagePin(**pin) for pin in value["packages"]),
+        packages=tuple(_pin(**pin) for pin in value["packages"]),
         expired=str(value.get("expired", "")),
     )
+
+
+def _pin(name: str, version: str, sha256: str, size: int, filename: str) -> PackagePin:
+    if not re.fullmatch(r"[0-9a-f]{64}", str(sha256)) or not isinstance(size, int):
+        raise ValueError(f"the package {name} needs a SHA-256 (hexadecimal, a string) and a size")
+    return PackagePin(str(name), str(version), str(sha256), size, str(filename))
 
 
 def as_data(entry: Locked) -> dict[str, Any]:

@@ -23,7 +23,22 @@ from orchestrator.pieces import mirror
 
 Record = Mapping[str, str]
 _TAKEN_OVER = re.compile(r"Acquire::(https?|socks|Retries|ForceIPv[46])\b", re.IGNORECASE)
+_OFFLINE = re.compile(r"Could not (resolve|connect)|Temporary failure|Cannot initiate the connection|timed out")
 _EXPIRED = re.compile(r"Release file for \S+ is expired")
+
+
+class UnreachableError(PieceError):
+    """The mirror does not answer, or answers with something else than Debian's signed packages."""
+
+
+def unreachable(what: str, output: str) -> UnreachableError:
+    """The error with apt's own reason, and whether it is the network that is missing."""
+    reasons = [line for line in output.splitlines() if line.startswith("E: ") and "Download Failed" not in line]
+    network = "no network: " if _OFFLINE.search(output) else ""
+    return UnreachableError(
+        "\n".join([network + what, *reasons[:1]]),
+        "Check the network, or name another mirror (--mirror, LAB_DEBIAN_MIRROR).",
+    )
 
 
 class Suite:
@@ -87,10 +102,7 @@ class Suite:
                     "date. Signatures are checked all the same."
                 )
             if done.returncode != 0:
-                raise PieceError(
-                    f"apt can't read the suite {self.name} from {self._address}:\n{done.stderr.strip()}",
-                    "Check the network, or name another mirror (--mirror, LAB_DEBIAN_MIRROR).",
-                )
+                raise unreachable(f"apt can't read the suite {self.name} from {self._address}", done.stderr)
         self._fresh = True
 
     def _valid_until(self) -> str:

@@ -14,10 +14,13 @@ _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 PACKAGES = ["libc6", "libc6-dev", "libgcc-s1", "linux-libc-dev"]
 FOLLOW = re.compile(r"libcrypt(1|-dev)$")
 _UNWINDER = re.compile(r"usr/lib/gcc/x86_64-linux-gnu/\d+/libgcc_eh\.a$")
-_WANTED = re.compile(rf"usr/include/|usr/lib/x86_64-linux-gnu/[^/]*$|usr/lib64/|usr/lib/linux/uapi/x86/|{_UNWINDER.pattern}")
-_NEEDED = ("usr/include/stdio.h", "usr/include/linux/mman.h", "usr/include/x86_64-linux-gnu/asm/mman.h", *(
-    f"{_LIBRARIES}/{name}" for name in ("crt1.o", "libc.so", "libc.a", "libc.so.6", "libgcc_eh.a")
-))
+_WANTED = re.compile(
+    r"usr/include/(x86_64-linux-gnu/|(?![^/]*-linux-))|"  # linux-libc-dev has all architectures' headers
+    r"usr/lib/linux/uapi/x86/|"  # and in newer ones <asm/…> are links to here
+    r"usr/lib/x86_64-linux-gnu/[^/]*$|usr/lib64/|"
+    + _UNWINDER.pattern
+)
+_NEEDED = ("crt1.o", "libc.so", "libc.a", "libc.so.6", "libgcc_eh.a")
 
 
 def assemble(packages: Iterable[Path], destination: Path) -> dict[str, str]:
@@ -31,7 +34,15 @@ def assemble(packages: Iterable[Path], destination: Path) -> dict[str, str]:
     for unwinder in (root / "usr/lib/gcc").glob("*/*/libgcc_eh.a"):
         unwinder.replace(root / _LIBRARIES / unwinder.name)
     shutil.rmtree(root / "usr/lib/gcc", ignore_errors=True)
-    for path in _NEEDED:
-        if not (root / path).exists():
-            raise PieceError(f"the packages of the sysroot hold no {path}")
+    _check(root)
     return {}
+
+
+def _check(root: Path) -> None:
+    """All that a program is linked with is there, and no header is a link to nowhere."""
+    for name in _NEEDED:
+        if not (root / _LIBRARIES / name).exists():
+            raise PieceError(f"the packages of the sysroot hold no {name}")
+    for path in (root / "usr/include").rglob("*"):
+        if not path.exists():
+            raise PieceError(f"the header {path.relative_to(root)} is a link to {path.readlink()}, which is left out")

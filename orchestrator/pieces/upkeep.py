@@ -70,7 +70,8 @@ def _select(store: Store, name: str) -> list[Wanted]:
         return [wanted for found in userlands for wanted in _userland(found)]
     if emulators := store.find_names(PieceKind.EMULATOR, name):
         return [Wanted(PieceKind.EMULATOR, found) for found in emulators]
-    raise unknown("piece or image", name, [*store.catalogue.images, *everything])
+    names = [wanted.name for wanted in everything.values()]
+    raise unknown("piece or image", name, dict.fromkeys([*store.catalogue.images, *names, *everything]))
 
 
 def _userland(name: str) -> list[Wanted]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pieces_samples import images
 
 from orchestrator import progress
 from orchestrator.pieces import Store
-from orchestrator.pieces.cache import Cache
+from orchestrator.pieces.cache import Cache, _state
 from orchestrator.pieces.prune import prune
 
 
@@ -86,6 +87,16 @@ def test_file_that_does_not_belong_is_found_by_verify(cache: Cache) -> None:
     assert cache.damage("x") == ""
     (path / "root/extra").write_text("")
     assert "extra" in cache.damage("x")
+
+
+def test_bit_rot_that_no_stamp_shows_is_found_by_verify(cache: Cache) -> None:
+    path = cache.build("x", {}, Builder()).path
+    _flip(path / "root/file")
+    stamp = {name: _state(path / name) for name in ("root/file", "link")}
+    (path / "stamp.json").write_text(json.dumps(dict(sorted(stamp.items()))))
+    assert cache.get("x") is not None
+    assert "root/file" in cache.damage("x")
+    assert cache.get("x") is None
 
 
 def test_lost_stamp_only_costs_time(cache: Cache) -> None:

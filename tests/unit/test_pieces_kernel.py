@@ -99,7 +99,8 @@ def test_user_modules(tmp_path: Path) -> None:
 def test_user_userland(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "usr/lib/x86_64-linux-gnu").mkdir(parents=True)
-    (root / "usr/lib/x86_64-linux-gnu/libc.so.6").write_bytes(b"\0GNU C Library (X GLIBC 2.38-1) stable release version 2.38.\n")
+    libc = b"\0GNU C Library (X GLIBC 2.38-1) stable release version 2.38.\n"
+    (root / "usr/lib/x86_64-linux-gnu/libc.so.6").write_bytes(libc)
     found = user_userland(root, tmp_path / "cache")
     assert (found.glibc, found.sysroot) == ("2.38", None)
     assert {"dev/console", "root", "proc"} <= unpack_cpio(found.cpio.read_bytes()).keys()

@@ -1,5 +1,6 @@
 """The QEMU command line is a pure function; what must never be missing from it is pinned here."""
 
+import itertools
 from pathlib import Path
 
 from orchestrator.machine.qemu import Channels, Machine, command
@@ -11,7 +12,7 @@ def argv(**changes: object) -> list[str]:
 
 
 def after(words: list[str], option: str) -> list[str]:
-    return [value for word, value in zip(words, words[1:], strict=False) if word == option]
+    return [value for word, value in itertools.pairwise(words) if word == option]
 
 
 def test_nothing_of_the_hosts_configuration_comes_in() -> None:

@@ -1,0 +1,6 @@
+/* Never comes to a checkpoint, never ends. */
+int main(void)
+{
+	for (;;)
+		;
+}

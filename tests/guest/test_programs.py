@@ -1,0 +1,89 @@
+"""Unmodified C programs: each blocking read of standard input is a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import NEWEST, OLDEST, Lab
+
+from orchestrator.collect.lines import Document
+from orchestrator.collect.procfs import parse_maps
+from orchestrator.model import Ending, Vma
+
+PROGRAMS = Path(__file__).parents[1] / "data/programs"
+
+
+def maps(lab: Lab, index: int) -> tuple[Vma, ...]:
+    (found,) = (lab.folder / "run/evidence").glob(f"{index:02d}-*/proc/*/maps")
+    return parse_maps(Document.of(str(found), found.read_bytes()))
+
+
+def heap_end(lab: Lab, index: int) -> int | None:
+    return next((vma.end for vma in maps(lab, index) if vma.name == "[heap]"), None)
+
+
+@pytest.mark.parametrize(("kernel", "userland"), [OLDEST, NEWEST])
+def test_the_classic_demonstration(lab: Lab, kernel: str, userland: str) -> None:
+    done = lab("run", str(PROGRAMS / "classic.c"), "-k", kernel, "-u", userland, "-o", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = lab.record("run")
+    stops = [c for c in record.checkpoints if c.kind == "stdin"]
+    assert len(stops) == 3
+    first, second, third = (heap_end(lab, c.index) for c in stops)
+    assert first and second == first + 4096 and third == first
+    assert "appeared" in done.stdout and "grew" in done.stdout and "shrank" in done.stdout
+
+
+def test_threads_are_looked_at_one_by_one(lab: Lab) -> None:
+    assert lab("run", str(PROGRAMS / "threads.c"), "-o", "run", "-q").returncode == 0
+    tasks = [len(list(place.glob("proc/*/task/*/status")))
+             for place in sorted((lab.folder / "run/evidence").glob("*stdin*"))]
+    assert tasks == [1, 3]
+    stopped = next((lab.folder / "run/evidence").glob("*stdin-2/proc/*/status")).read_text()
+    assert "(stopped)" in stopped
+
+
+def test_a_fatal_signal_is_a_checkpoint(lab: Lab) -> None:
+    done = lab("run", str(PROGRAMS / "segv.c"), "-o", "run")
+    record = lab.record("run")
+    assert done.returncode == 1 and record.ending is Ending.COMPLETED
+    assert record.ended is not None and record.ended.signal == 11
+    crash = next(c for c in record.checkpoints if c.kind == "signal")
+    assert crash.signal == 11
+    told = (lab.folder / "run" / crash.directory / "notes").read_text().splitlines()
+    notes = dict(line.split("=", 1) for line in told)
+    assert notes["signal.code"] == "2", "SEGV_ACCERR: the page is there, and read-only"
+    address = int(notes["signal.addr"], 0)
+    assert any(vma.start + 42 == address and vma.perms == "r--p" for vma in maps(lab, crash.index))
+    assert "segfault at" in (lab.folder / "run/kernel.log").read_text(), "the kernel's own line is there: no ptrace"
+
+
+def test_settings_reach_the_program(lab: Lab) -> None:
+    source = lab.folder / "settings.c"
+    source.write_text("""#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+int main(void)
+{
+	struct rlimit l;
+	getrlimit(RLIMIT_STACK, &l);
+	printf("%s %s %llu %d\\n", getenv("GLIBC_TUNABLES"), getenv("HELLO"), (unsigned long long)l.rlim_cur, NUMBER);
+	return 0;
+}
+""")
+    done = lab("run", str(source), "-o", "run", "-D", "NUMBER=7", "--env", "HELLO=world", "--ulimit", "stack=65536",
+               "--tunable", "glibc.malloc.tcache_count=0", "--sysctl", "kernel.randomize_va_space=0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (lab.folder / "run/evidence/output").read_text() == "glibc.malloc.tcache_count=0 world 65536 7\n"
+    assert "kernel.randomize_va_space = 0" in (lab.folder / "run/evidence/environment/sysctl").read_text()
+
+
+def test_exec_is_transparent(lab: Lab) -> None:
+    done = lab("exec", "--", "sh", "-c", "cat; echo oops >&2; exit 9", stdin="a\nb\n")
+    assert (done.returncode, done.stdout) == (9, "a\nb\n") and done.stderr.endswith("oops\n")
+
+
+def test_shell_without_a_terminal(lab: Lab) -> None:
+    done = lab("shell", "-q", stdin="echo $((6 * 7)); exit 5\n")
+    assert (done.returncode, done.stdout) == (5, "42\n")

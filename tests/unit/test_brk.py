@@ -1,0 +1,147 @@
+"""The brk scenario against a captured run: it holds, each expectation can fail, each has its control."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestrator import evaluate, observations, scenario
+from orchestrator.model import Finding, Outcome
+from orchestrator.rundir import RunDirectory
+
+ROOT = Path(__file__).parents[2]
+CAPTURE = ROOT / "tests/data/brk"
+BRK = scenario.load(ROOT / "scenarios/brk")
+
+# For each expectation: a file of the capture, and an edit after which the expectation must FAIL.
+EDITS = {
+    "empty": ("00-start/notes", r"^brk=.*", "brk=0x1000"),
+    "read": ("01-grown/notes", r"^sbrk=.*", "sbrk=0x1000"),
+    "read-behind": ("04-behind/notes", r"^sbrk=.*", "sbrk=0x1000"),
+    "grow": ("01-grown/notes", r"^brk=.*", "brk=0x1000"),
+    "grow-vma": ("01-grown/proc/77/smaps", r"rw-p(?=.*\[heap\])", "rwxp"),
+    "grow-rss": ("01-grown/proc/77/smaps_rollup", r"^Anonymous: .*", "Anonymous: 1 kB"),
+    "grow-touch": ("02-touched/proc/77/smaps_rollup", r"^Anonymous: .*", "Anonymous: 1 kB"),
+    "merge": ("03-merged/notes", r"^brk=.*", "brk=0x1000"),
+    "spread": ("05-spread/proc/77/status", r"^VmPTE:.*", "VmPTE:\t4 kB"),
+    "shrink": ("06-shrunk/notes", r"^brk=.*", "brk=0x1000"),
+    "shrink-rss": ("06-shrunk/proc/77/smaps_rollup", r"^Anonymous: .*", "Anonymous: 1 kB"),
+    "shrink-tables": ("06-shrunk/proc/77/status", r"^VmPTE:.*", "VmPTE:\t4000 kB"),
+    "unaligned": ("07-unaligned/notes", r"^brk=.*", "brk=0x1000"),
+    "unaligned-vma": ("00-start/notes", r"^brk=(0x.*)000", r"brk=\g<1>001"),
+    "limit": ("08-limited/notes", r"^past=.*", "past=0"),
+    "limit-counts": ("08-limited/proc/77/limits", r"^(Max data size +)\d+", r"\g<1>4096"),
+    "limit-unchanged": ("08-limited/notes", r"^brk=.*", "brk=0x1000"),
+    "limit-result": ("08-limited/notes", r"^raw=.*", "raw=0x1000"),
+    "wall": ("09-walled/notes", r"^into=.*", "into=0"),
+    "wall-gap": ("09-walled/notes", r"^adjoining=.*", "adjoining=0"),
+    "random": ("10-random/notes", r"=.*", "=0x2000"),
+}
+
+
+def findings(run: Path) -> dict[str, Finding]:
+    return {finding.id: finding for finding in evaluate.evaluate(BRK, observations.load(run))}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(CAPTURE, tmp_path / "run"))
+
+
+def change(file: Path, pattern: str, new: str) -> None:
+    text, count = re.subn(pattern, new, file.read_text(), flags=re.MULTILINE)
+    assert count
+    file.write_text(text)
+
+
+def test_every_row_of_the_break_is_proved() -> None:
+    rows = {"brk.read", "brk.grow", "brk.merge", "brk.shrink", "brk.unaligned", "brk.limit", "brk.random"}
+    assert set(BRK.claims) == rows == {expectation.claim for expectation in BRK.expectations}
+
+
+def test_every_expectation_has_a_control() -> None:
+    assert scenario.without_control(BRK) == ()
+
+
+def test_every_macro_of_a_control_is_in_the_program() -> None:
+    code = "".join(path.read_text() for path in BRK.programs)
+    defined = {name for control in BRK.controls for name, _ in control.settings.defines}
+    assert defined == set(re.findall(r"\bMUTATE_[A-Z_]+", (ROOT / "scenarios/brk/brk.h").read_text()))
+    assert defined == set(re.findall(r"\bMUTATE_[A-Z_]+", code))
+
+
+def test_the_declared_checkpoints_are_those_of_the_program() -> None:
+    code = "".join(path.read_text() for path in BRK.programs)
+    assert set(re.findall(r'lab_checkpoint\("(.*?)"\)', code)) == set(BRK.checkpoints)
+
+
+def test_every_fact_has_reason_and_source() -> None:
+    for expectation in BRK.expectations:
+        for variant in expectation.variants:
+            assert len(variant.because) > 40, expectation.id
+            assert re.search(r"\(\d?\)|\.c\b", variant.source), expectation.id
+
+
+def test_the_capture_confirms_all() -> None:
+    found = findings(CAPTURE)
+    assert {f.id: f.message for f in found.values() if f.outcome is not Outcome.PASS} == {}
+    assert len(found) == len(BRK.expectations)
+    assert all(finding.operands and finding.operands[0].evidence for finding in found.values())
+
+
+@pytest.mark.parametrize("name", [expectation.id for expectation in BRK.expectations])
+def test_each_expectation_can_fail(name: str, copy: Path) -> None:
+    file, pattern, new = EDITS[name]
+    change(copy / "evidence" / file, pattern, new)
+    found = findings(copy)[name]
+    assert found.outcome is Outcome.FAIL, found.message
+    assert any(e.file == f"evidence/{file}" for operand in found.operands for e in operand.evidence)
+
+
+def test_without_evidence_nothing_passes(copy: Path) -> None:
+    shutil.rmtree(copy / "evidence")
+    assert {finding.outcome for finding in findings(copy).values()} == {Outcome.ERROR}
+
+
+@pytest.mark.parametrize(
+    ("sysctl", "kernel", "debian", "gap", "outcome"),
+    [
+        (2, "6.12.1", "", "0x3fff0000", Outcome.PASS),
+        (2, "6.12.1", "", "0x1000000", Outcome.FAIL),
+        (2, "6.12.1", "", "0x50000000", Outcome.FAIL),
+        (2, "5.10.0-32-cloud-amd64", "Debian 5.10.223-1", "0x1000000", Outcome.PASS),
+        (2, "5.10.0-32-cloud-amd64", "Debian 5.10.223-1", "0x3fff0000", Outcome.FAIL),
+        (2, "6.1.0-50-cloud-amd64", "Debian 6.1.176-1", "0x3fff0000", Outcome.PASS),
+        (2, "6.1.0-20-cloud-amd64", "Debian 6.1.85-1", "0x3fff0000", Outcome.FAIL),
+        (2, "6.10.6", "", "0x1000000", Outcome.PASS),
+        (1, "6.12.1", "", "0x0", Outcome.PASS),
+        (0, "5.10.1", "", "0x0", Outcome.PASS),
+        (0, "6.12.1", "", "0x1000", Outcome.FAIL),
+    ],
+)
+def test_random_variants(copy: Path, sysctl: int, kernel: str, debian: str, gap: str, outcome: Outcome) -> None:
+    environment = copy / "evidence/environment"
+    (environment / "uname").write_text(
+        f"sysname = Linux\nrelease = {kernel}\nversion = #1 SMP {debian}\nmachine = x86_64\n"
+    )
+    (environment / "sysctl").write_text(f"kernel.randomize_va_space = {sysctl}\n")
+    low = "0x0" if gap == "0x0" else "0x800000"
+    notes = "".join(f"gap-{n}={gap if n else low}\n" for n in range(8))
+    (copy / "evidence/10-random/notes").write_text(notes)
+    found = findings(copy)["random"]
+    assert found.outcome is outcome, found
+    assert found.when
+
+
+def test_a_program_that_stops_half_way(copy: Path) -> None:
+    record = observations.load(copy).record
+    del record.checkpoints[5:-1]
+    RunDirectory(copy).save(record)
+    found = findings(copy)
+    assert found["grow"].outcome is Outcome.PASS
+    assert found["shrink"].outcome is Outcome.ERROR
+    assert "'shrunk' was not reached" in found["shrink"].message
+    assert found["checkpoint-shrunk"].outcome is Outcome.FAIL
