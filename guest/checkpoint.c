@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <unistd.h>
 
 /* "SEGV"; sigabbrev_np() is glibc 2.32's, and the guest's glibc may be older. */
@@ -37,7 +38,7 @@ static bool allowed(struct run *r)
 
 static void hold(struct run *r, enum hold kind, pid_t pid, const char *name, const char *more)
 {
-	static const char *const kinds[] = { "", "named", "stdin", "signal" };
+	static const char *const kinds[] = { "", "named", "stdin", "signal", "exec" };
 
 	pump_output(r);
 	pump_kmsg(r);
@@ -50,6 +51,16 @@ static void hold(struct run *r, enum hold kind, pid_t pid, const char *name, con
 		   (unsigned long long)(now_ns() - r->start_ns), more);
 	snapshot(r, pid);
 	wire_frame("ready", NULL, 0, "seq=%llu", (unsigned long long)r->sequence);
+}
+
+/* The program's first instruction is still to come: launch.c has it in a ptrace stop. */
+void checkpoint_exec(struct run *r)
+{
+	r->held_stopped = false;
+	if (allowed(r))
+		hold(r, HOLD_EXEC, r->child, "exec", "");
+	if (r->hold == HOLD_NONE)	/* at a limit already */
+		ptrace(PTRACE_DETACH, r->child, 0, 0);
 }
 
 /* The process sent its message and stops itself. */
@@ -121,6 +132,8 @@ void checkpoint_release(struct run *r)
 	enum hold kind = r->hold;
 
 	r->hold = HOLD_NONE;
+	if (kind == HOLD_EXEC)
+		ptrace(PTRACE_DETACH, r->held, 0, 0);
 	if (r->held_stopped)
 		kill(r->held, SIGCONT);
 	if (kind == HOLD_STDIN)

@@ -2,9 +2,10 @@
 /*
  * launch.c - starts the program: its descriptors, limits, directory, cgroup.
  *
- * No ptrace: a traced task would be stopped for us, but the kernel then leaves
- * out its own line about a fatal signal, because unhandled_signal() in
- * kernel/signal.c ends with "return !tsk->ptrace".
+ * ptrace has it stop once, before its first instruction, and lets go of it for
+ * good.  While a task is traced the kernel leaves out its own line about a fatal
+ * signal, because unhandled_signal() in kernel/signal.c ends with
+ * "return !tsk->ptrace"; so no later checkpoint is made by ptrace.
  */
 #include "labrun.h"
 #include "lab.h"
@@ -17,9 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct ends {	/* the program's side, and how it reports a failed start */
@@ -93,6 +96,8 @@ static noreturn void child_main(struct run *r, const struct ends *e)
 		give_up(status, "system", "case directory");
 	umask(022);
 	child_rlimits(r, status);
+	if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0)
+		give_up(status, "system", "ptrace");
 	execve(r->argv.item[0], r->argv.item, r->env.item);
 	give_up(status, "exec", "exec");
 }
@@ -146,7 +151,22 @@ static void watch_children(struct run *r)
 		die(r, "system", "cannot watch for ended processes: %s", strerror(errno));
 }
 
-/* Returns when the program runs; what stopped it from starting ends the run. */
+/* execve() leaves a traced task with SIGTRAP at its new program's entry point. */
+static void await_exec(struct run *r)
+{
+	int status;
+	pid_t pid;
+
+	do {
+		pid = wait4(r->child, &status, __WALL, &r->usage);
+	} while (pid < 0 && errno == EINTR);
+	if (pid == r->child && WIFSTOPPED(status))
+		return;
+	r->exited = true;
+	r->status = status;
+}
+
+/* Returns when the program is loaded and stopped; what stopped it from starting ends the run. */
 void launch(struct run *r)
 {
 	struct failure f;
@@ -180,5 +200,8 @@ void launch(struct run *r)
 		die(r, f.what, "%s was not started: %s: %s", r->argv.item[0], f.detail,
 		    strerror(f.error));
 	r->start_ns = start;
+	await_exec(r);
 	wire_frame("started", NULL, 0, "pid=%d", r->child);
+	if (!r->exited)
+		checkpoint_exec(r);
 }

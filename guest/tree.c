@@ -141,7 +141,7 @@ void tree_reap(struct run *r)
 	pid_t pid;
 
 	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
-		if (pid == r->child && !r->exited) {
+		if (pid == r->child && !r->exited && !WIFSTOPPED(status)) {
 			r->exited = true;
 			r->status = status;
 			r->usage = usage;

@@ -73,6 +73,7 @@ def prepare(choice: Choice) -> Prepared:
     cache = resources.cache()
     store = Store(cache=cache, mirror=choice.mirror, locked=choice.locked)
     kernel_name, userland_name = _image(store, choice)
+    _fetch_together(store, kernel_name, userland_name, choice.qemu)
     userland = find_userland(store, userland_name)
     kernel = find_kernel(store, kernel_name, choice.modules)
     emulator = find_emulator(store, choice.qemu)
@@ -84,6 +85,22 @@ def prepare(choice: Choice) -> Prepared:
         sandbox=emulator.piece is not None or _has_sandbox(emulator),
     )  # fmt: skip
     return Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel)
+
+
+def _fetch_together(store: Store, kernel: str, userland: str, qemu: str | None) -> None:
+    """One download for all that the catalogue gives and the cache lacks, then built side by side."""
+    from orchestrator.model import PieceKind
+    from orchestrator.pieces import Wanted
+
+    wanted = []
+    if not _is_path(kernel):
+        wanted += [Wanted(PieceKind.KERNEL, name) for name in store.kernel_names(kernel)[:1]]
+    if not _is_path(userland):
+        names = store.userland_names(userland)[:1]
+        wanted += [Wanted(kind, name) for name in names for kind in (PieceKind.USERLAND, PieceKind.SYSROOT)]
+    if qemu is None or (qemu != "system" and not _is_path(qemu)):
+        wanted.append(Wanted(PieceKind.EMULATOR, store.emulator_name(qemu)))
+    store.prepare(wanted)
 
 
 def choose_accelerator(asked: str, emulator: Emulator, kernel: Kernel, cache: Path) -> Accelerator:
@@ -106,7 +123,7 @@ def find_kernel(store: Store, name: str, modules: Path | None) -> Kernel:
     from orchestrator.pieces import user_kernel
 
     if _is_path(name):
-        return user_kernel(Path(name), modules)
+        return user_kernel(Path(name), modules, resources.cache())
     if modules is not None:
         raise UsageError("--modules goes with --kernel PATH: a kernel of the catalogue brings its own")
     return store.kernel(name)

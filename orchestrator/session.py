@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     import paramiko
 
 KILL_PATIENCE = 15.0  # seconds at reference speed for labrun to end the program and say so
+_LIMITS = {  # labrun's reasons to end a program
+    "output-limit": "the program printed more than the lab keeps: it was ended",
+    "note-limit": "the program reported more notes than the lab keeps: it was ended",
+    "checkpoint-limit": "the program came to more checkpoints than the lab keeps: it was ended",
+}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
 
@@ -225,7 +230,7 @@ class Session:
 
     def _on_checkpoint(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         name, kind = frame.attributes.get("name", ""), frame.attributes.get("kind", "")
-        if not _NAME.fullmatch(name) or kind not in ("named", "stdin", "signal"):
+        if not _NAME.fullmatch(name) or kind not in ("exec", "named", "stdin", "signal"):
             raise wire.ProtocolError(f"labrun announces the checkpoint {name!r} of kind {kind!r}")
         index = len(self._record.checkpoints)
         self._pending = Checkpoint(
@@ -233,6 +238,8 @@ class Session:
             directory=f"evidence/{index:02d}-{name.replace('.', '_')}",
             signal=frame.number("signal") if kind == "signal" else 0,
         )  # fmt: skip
+        if "partial" in frame.attributes:
+            self._record.messages.append(f"at {name} not every task had stopped: its evidence may be torn")
         progress.update(f"running {self._case.scenario.name}", f"at {name}")
 
     def _on_file(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
@@ -259,8 +266,7 @@ class Session:
         reason = frame.attributes.get("reason", "")
         code = frame.number("code") if "code" in frame.attributes else None
         signal = frame.number("signal") if "signal" in frame.attributes else None
-        if reason == "output-limit":
-            self._killed = self._killed or "the program printed more than the lab keeps: it was ended"
+        self._killed = self._killed or _LIMITS.get(reason, "")
         self._record.ended = Ended(code=code, signal=signal, killed_by_lab=self._killed and (reason or "limit"))
         if reason and not self._killed:
             self._record.messages.append(f"the program's end: {reason[:200]}")

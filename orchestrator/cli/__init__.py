@@ -47,16 +47,24 @@ def options(
     """How a Linux process uses memory: experiments on real kernels and real glibcs, in QEMU."""
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Interrupted:
+    """Remembers that a signal asked us to end: typer turns KeyboardInterrupt into a silent exit."""
+
+    asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
 
 
 def main() -> None:
     """The entry point of ``lab``: every error is one message on stderr and the exit code of its kind."""
     from orchestrator.errors import LabError
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    interrupted = _Interrupted()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    code: int | str | None = 0
     try:
         app()
     except LabError as error:
@@ -64,16 +72,15 @@ def main() -> None:
         if error.hint:
             print(f"lab: hint: {error.hint}", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
-        print("lab: interrupted", file=sys.stderr)
-        code = 130
+    except (KeyboardInterrupt, SystemExit) as end:
+        code = end.code if isinstance(end, SystemExit) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads any more: no second error at exit
-        code = 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"lab: {where}{error.strerror or error}", file=sys.stderr)
         code = 3
-    else:
-        code = 0
+    if interrupted.asked:
+        print("lab: interrupted", file=sys.stderr)
+        code = 130
     sys.exit(code)

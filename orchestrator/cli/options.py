@@ -46,6 +46,24 @@ def choice(image: str | None, kernel: str | None, userland: str | None, qemu: st
                   append=tuple(append or ()), memory=memory, cpus=cpus, mirror=mirror, locked=locked)
 
 
+def limits(values: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Resource limits from NAME=BYTES, NAME=SOFT:HARD or NAME=unlimited words. Raises UsageError."""
+    import re
+
+    from orchestrator.checks import nearest
+    from orchestrator.collect.procfs import LIMITS
+    from orchestrator.errors import UsageError
+
+    found = pairs(values, "--ulimit")
+    for name, value in found:
+        if name not in LIMITS.values():
+            raise UsageError(f"--ulimit {name}={value}: there is no limit {name!r}{nearest(name, LIMITS.values())}",
+                             f"the limits are: {', '.join(LIMITS.values())}")
+        if not re.fullmatch(r"(unlimited|\d{1,19})(:(unlimited|\d{1,19}))?", value):
+            raise UsageError(f"--ulimit {name}={value}: a number, SOFT:HARD or unlimited is needed")
+    return found
+
+
 def pairs(values: list[str] | None, option: str, pattern: str = r"[A-Za-z0-9_.\-/]+") -> tuple[tuple[str, str], ...]:
     """(("name", "value"), …) from NAME=VALUE words. Raises UsageError naming the option."""
     import re

@@ -73,7 +73,7 @@ def _settings(append: Pairs, sysctl: Pairs, tunable: Pairs, ulimit: Pairs, env: 
         append=tuple(append or ()),
         sysctls=options.pairs(sysctl, "--sysctl"),
         tunables=options.pairs(tunable, "--tunable"),
-        ulimits=options.pairs(ulimit, "--ulimit", r"[a-z]+"),
+        ulimits=options.limits(ulimit),
         environment=options.pairs(env, "--env"),
         defines=options.pairs(defines, "--define", r"[A-Za-z_]\w*"),
     )

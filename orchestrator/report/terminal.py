@@ -173,8 +173,18 @@ def _quoted(text: str, width: int) -> list[str]:
 
 
 def _findings(record: RunRecord, width: int, paint: Paint, verbose: bool) -> list[str]:
-    ordered = [f for outcome in _ORDER for f in record.findings if f.outcome is outcome]
-    return [line for finding in ordered for line in _finding(finding, width, paint, verbose)]
+    findings = record.findings
+    if record.case.get("plain"):  # its only finding is how it ended, which the story and the verdict say
+        findings = [f for f in findings if f.outcome is not Outcome.PASS]
+    unseen: list[str] = []
+    if _early(record) and not verbose:  # one line instead of a page that says "not reached" of each
+        unseen = [f.id for f in findings if f.outcome is Outcome.ERROR]
+        findings = [f for f in findings if f.outcome is not Outcome.ERROR]
+    ordered = [f for outcome in _ORDER for f in findings if f.outcome is outcome]
+    lines = [line for finding in ordered for line in _finding(finding, width, paint, verbose)]
+    if unseen:
+        lines += wrap(clean(f"{len(unseen)} not evaluated: {', '.join(unseen)}", 4000), width, "ERROR ")
+    return lines
 
 
 def _finding(finding: Finding, width: int, paint: Paint, verbose: bool) -> list[str]:
