@@ -83,18 +83,21 @@ class Guest:
     fall_back: Callable[[str], None] | None = None  # told why, when KVM failed and TCG is tried instead
     attempts: list[Attempt] = field(default_factory=list)
     command: list[str] = field(default_factory=list)  # QEMU's, as started
+    console: Console = field(init=False)
+    monitor: Monitor = field(init=False)
+    ssh: Ssh = field(init=False)
+    _process: subprocess.Popen[bytes] = field(init=False)
+    _errors: IO[bytes] = field(init=False)
+    _identity: Identity = field(init=False)
+    _parts: contextlib.ExitStack = field(init=False, default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Guest:
         with progress.step(f"booting {self.recipe.kernel.name} with {self.recipe.userland.name}"):
             try:
                 self._boot(1)
-            except GuestError as error:
-                if "fail" in self.console.words:  # init said why: it would say so again
-                    raise
+            except (GuestError, HostError) as error:
+                self._prepare_retry(error)
                 progress.note(f"boot failed, trying once more: {error.message}")
-                if self.fall_back is not None and self.recipe.accelerator == "kvm":
-                    self.fall_back(error.message)
-                    self.recipe = replace(self.recipe, accelerator="tcg")
                 self._boot(2)
         return self
 
@@ -133,18 +136,14 @@ class Guest:
 
     def stop(self) -> None:
         """Ends QEMU: asked over QMP, then SIGTERM, then SIGKILL."""
-        process = getattr(self, "_process", None)
-        if process is None:
-            return
+        self._parts.close()
+
+    def _end(self) -> None:
         self._hear_out()
-        if process.poll() is None:
+        if self._process.poll() is None:
             with contextlib.suppress(GuestError, HostError, OSError):
                 self.monitor.execute("quit", patience=2.0)
-        processes.end(process, patience=2.0)
-        for part in (getattr(self, "ssh", None), self.monitor, self.console, self._errors):
-            if part is not None:
-                part.close()
-        del self._process
+        processes.end(self._process, patience=2.0)
 
     def _hear_out(self) -> None:
         """Lets a kernel in trouble finish its report: to "end trace", or to the end of QEMU after a panic."""
@@ -158,6 +157,18 @@ class Guest:
         self.console.wait(finished, time.monotonic() + 2.0)
 
     # -- booting ---------------------------------------------------------------------------------
+
+    def _prepare_retry(self, error: GuestError | HostError) -> None:
+        """Makes ready for a second boot, where one could end otherwise; else raises the error."""
+        on_trial = self.fall_back is not None and self.recipe.accelerator == "kvm"
+        init_said_why = "fail" in self.console.words
+        if init_said_why or (isinstance(error, HostError) and not on_trial):
+            raise error
+        if self.fall_back is not None and on_trial:
+            self.fall_back(error.message)
+            self.recipe = replace(self.recipe, accelerator="tcg")
+        if self.log is not None:
+            self.log.replace(self.log.with_name("console-1.log"))
 
     def _boot(self, number: int) -> None:
         attempt = Attempt(number)
@@ -179,25 +190,30 @@ class Guest:
         attempt.cpu_seconds = round(self.cpu_seconds(), 3)
 
     def _launch(self) -> None:
+        """Starts QEMU with its channels; from here on each part is ended by ``stop``, QEMU first."""
         self._identity = new_identity()
         console, console_far = socket.socketpair()
         monitor, monitor_far = socket.socketpair()
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in stop)
+        self._errors = self._parts.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self.console = Console(console, self.log)
+        self._parts.callback(self.console.close)
+        self.monitor = Monitor(monitor)
+        self._parts.callback(self.monitor.close)
         with console_far, monitor_far, _initramfs(self.recipe, self._identity) as initrd:
             channels = qemu.Channels(console_far.fileno(), monitor_far.fileno())
-            recipe = self.recipe
-            machine = qemu.Machine(
-                kernel=recipe.kernel.vmlinuz, initrd=f"/proc/self/fd/{initrd}", append=recipe.append,
-                memory=recipe.memory, cpus=recipe.cpus, accelerator=recipe.accelerator,
-                sandbox=recipe.sandbox,
-            )  # fmt: skip
-            self.command = qemu.command(recipe.emulator.argv, machine, channels)
-            self._process: subprocess.Popen[bytes] = processes.start(
+            self.command = qemu.command(self.recipe.emulator.argv, self._machine(initrd), channels)
+            self._process = processes.start(
                 self.command, stdout=self._errors, stderr=self._errors,
                 pass_fds=(channels.console, channels.monitor, initrd),
             )  # fmt: skip
-        self.console = Console(console, self.log)
-        self.monitor = Monitor(monitor)
+            self._parts.callback(self._end)
+
+    def _machine(self, initrd: int) -> qemu.Machine:
+        recipe = self.recipe
+        return qemu.Machine(
+            kernel=recipe.kernel.vmlinuz, initrd=f"/proc/self/fd/{initrd}", append=recipe.append, memory=recipe.memory,
+            cpus=recipe.cpus, accelerator=recipe.accelerator, sandbox=recipe.sandbox,
+        )  # fmt: skip
 
     def _connect(self, begin: float) -> None:
         preparing = threading.Thread(target=_import_paramiko, daemon=True)
@@ -206,13 +222,13 @@ class Guest:
         try:
             self.monitor.greet(self.limits.silence)
         except GuestError:
-            self._process.wait(2.0) if self.console.closed else None
             raise self._launch_failure() from None
         self._await_ready(deadline)
         port = self.monitor.ssh_port()
         preparing.join()
         try:
             self.ssh = Ssh(port, self._identity, min(self.limits.boot, 60.0))
+            self._parts.callback(self.ssh.close)
         except (GuestError, OSError) as error:
             raise self.why_lost(error) from None
 

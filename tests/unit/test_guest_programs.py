@@ -102,7 +102,10 @@ int main(int argc, char **argv)
 	if (!strcmp(mode, "noteflood")) for (;;) lab_note("a", "b");
 	if (!strcmp(mode, "endless")) for (;;) lab_checkpoint("again");
 	if (!strcmp(mode, "spin")) spin(NULL);
-	if (!strcmp(mode, "daemon") && fork() == 0) { setsid(); if (fork() == 0) pause(); _exit(0); }
+	if (!strcmp(mode, "daemon")) {
+		if (fork() == 0) { setsid(); if (fork() == 0) pause(); _exit(0); }
+		wait(NULL);
+	}
 	if (!strcmp(mode, "cat")) while (read(0, &c, 1) == 1) (void)!write(1, &c, 1);
 	return 0;
 }
