@@ -169,12 +169,19 @@ def _has_sandbox(emulator: Emulator) -> bool:
 
 
 def _sysroot(store: Store, userland: Userland) -> tuple[Path, str]:
-    """What to compile against: the userland's own sysroot. A user's own userland without C headers has none."""
-    if userland.sysroot is None:
-        raise HostError(f"userland {userland.name} has no sysroot to compile programs against",
-                        "give a tree with usr/include and the libc development files in it")
-    key = userland.sysroot_piece.key if userland.sysroot_piece else str(userland.sysroot.absolute())
-    return userland.sysroot, key
+    """What to compile against: the userland's own sysroot, or for a user's own without C headers the
+    catalogue's newest that is not newer, because glibc keeps old programs running but not newer ones."""
+    if userland.sysroot is not None:
+        key = userland.sysroot_piece.key if userland.sysroot_piece else str(userland.sysroot.absolute())
+        return userland.sysroot, key
+    known = {entry.version: name for name in store.catalogue.userlands if (entry := store.lock.get(f"userland/{name}"))}
+    older = [version for version in known if Version(version) <= Version(userland.glibc)]
+    if not older:
+        raise UsageError(f"userland {userland.name} has glibc {userland.glibc} and no C headers to compile against",
+                         "give a tree with usr/include and libc's development files in it")
+    version = max(older, key=Version)
+    progress.note(f"userland {userland.name} has no C headers: programs are compiled against glibc {version}", once=True)
+    return _sysroot(store, store.userland(known[version]))
 
 
 def _is_path(name: str) -> bool:

@@ -262,11 +262,13 @@ class Guest:
             return
         if "fail" in console.words:
             raise GuestEnded(Ending.LOST_GUEST, f"the guest's init gave up: {console.words['fail']}", NEEDS)
-        if console.closed:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(2.0)
-        self.check()
-        raise GuestEnded(Ending.LOST_GUEST, f"the guest went away while it booted ({self._status()})")
+        fatal = console.fatal()
+        if fatal is not None:
+            raise GuestEnded(fatal.kind, f"the guest's kernel reports: {fatal.line.strip()}", self._advice())
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        message = f"the guest went away while it booted (QEMU: {self._status()})"
+        raise GuestEnded(Ending.LOST_GUEST, message, self._advice())
 
     def _advice(self) -> str:
         return "" if self.recipe.kernel.piece else NEEDS

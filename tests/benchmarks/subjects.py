@@ -1,0 +1,179 @@
+"""What is measured: boots of the lab and of bare QEMU, builds, start-up, a whole run. Each call is one sample."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import host, resources, toolchain
+from orchestrator.errors import HostError
+from orchestrator.machine.guest import Guest, Recipe
+from orchestrator.pieces import Store, cpio, upkeep
+from orchestrator.prepare import Choice, Prepared, prepare
+from orchestrator.processes import tethered
+
+LAB = str(Path(sys.executable).with_name("lab"))
+SOURCE = Path(__file__).with_name("poweroff.c")
+BOOT_AIM = 1.4  # times the CPU of bare QEMU
+START_AIM = 0.25  # seconds
+PATIENCE = 600.0  # seconds until a child that does not end is killed
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement, in seconds; ``cpu`` is user and system time. ``note`` is what the reader must know."""
+
+    wall: float
+    cpu: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that can be measured again and again.
+
+    ``against`` names the subject whose sample of the same round the ratios are taken with.
+    """
+
+    name: str
+    measure: Callable[[], Sample]
+    against: str = ""
+    aims: Mapping[str, str] | None = None  # by unit, "cpu" or "wall"
+
+
+def boots(prepared: Prepared, scratch: Path) -> list[Subject]:
+    """One kernel: the lab from launch to an SSH session, and bare QEMU from launch to power off."""
+    recipe, name = prepared.recipe, prepared.kernel.name
+    bare = f"{name}: bare QEMU to power off"
+    command = bare_command(recipe, power_off(prepared, scratch))
+    return [
+        Subject(f"{name}: lab, cold, to SSH", lambda: lab_boot(recipe), bare, {"cpu": f"ratio <= {BOOT_AIM}"}),
+        Subject(bare, lambda: bare_boot(command)),
+    ]
+
+
+def lab_boot(recipe: Recipe) -> Sample:
+    """CPU time of the QEMU process until SSH answers."""
+    with Guest(recipe, host.limits()) as guest:
+        last = guest.attempts[-1]
+        note = f"boot of {recipe.kernel.name} retried: {guest.attempts[0].detail}" if len(guest.attempts) > 1 else ""
+    return Sample(last.seconds, last.cpu_seconds, note)
+
+
+def bare_boot(command: Sequence[str]) -> Sample:
+    """CPU time of the QEMU process from its start to its end."""
+    sample, output = child(tethered(command))
+    if b"Power down" not in output:
+        raise HostError(f"bare QEMU did not power off; its last words: {output[-2000:].decode(errors='replace')}",
+                        "command: " + " ".join(command))
+    return sample
+
+
+def bare_command(recipe: Recipe, initrd: Path) -> list[str]:
+    """What one types without the lab: the same emulator, kernel, memory and accelerator, QEMU's own devices."""
+    return [
+        *recipe.emulator.argv,
+        "-machine", "q35", "-m", f"{recipe.memory}M", "-cpu", "max", "-accel", recipe.accelerator, "-nographic",
+        "-kernel", str(recipe.kernel.vmlinuz), "-initrd", str(initrd), "-append", "console=ttyS0",
+    ]  # fmt: skip
+
+
+def power_off(prepared: Prepared, scratch: Path) -> Path:
+    """An initramfs with nothing but poweroff.c as /init."""
+    program = toolchain.compile_program((SOURCE,), prepared.sysroot, prepared.sysroot_key, prepared.cache,
+                                        flags=("-O2", "-static", "-s"))
+    target = scratch / "poweroff.cpio"
+    nodes = (cpio.file("init", program.path, 0o755), cpio.character("dev/console", 5, 1))
+    target.write_bytes(cpio.archive(nodes))
+    return target
+
+
+def start_ups() -> list[Subject]:
+    """How long a user waits for the first word, against the interpreter alone."""
+    python = "python -c pass"
+    aims = {"wall": f"< {START_AIM} s"}
+    return [
+        Subject("lab --help", lambda: child([LAB, "--help"])[0], python, aims),
+        Subject("lab list", lambda: child([LAB, "list"])[0], python, aims),
+        Subject(python, lambda: child([sys.executable, "-c", "pass"])[0]),
+    ]
+
+
+def whole_run(prepared: Prepared, scratch: Path) -> Subject:
+    """`lab run brk` with everything in the cache, against a bare boot of the same kernel."""
+    output = scratch / "run"
+
+    def measure() -> Sample:
+        shutil.rmtree(output, ignore_errors=True)
+        return child([LAB, "run", "brk", "-q", "-o", str(output)])[0]
+
+    return Subject("lab run brk -q", measure, f"{prepared.kernel.name}: bare QEMU to power off")
+
+
+def build(scratch: Path) -> Subject:
+    """`lab image build` of all that a run without options needs: packages there, pieces not."""
+    cache = scratch / "cache"
+    store = Store(cache=resources.cache())
+    wanted = upkeep.select(store, [])
+    store.prepare(wanted)  # fetches the packages, should they have been removed
+    for piece in wanted:
+        locked, _ = store.known(piece)
+        packages = locked.packages if locked else ()
+        store.archive.fetch(packages, lambda: store.mirror)
+        for package in packages:
+            source = store.archive.path(package)
+            (cache / "archives").mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, cache / "archives" / source.name)
+
+    def measure() -> Sample:
+        shutil.rmtree(cache / "pieces", ignore_errors=True)
+        return child([LAB, "image", "build", "-q"], {"LAB_CACHE": str(cache)})[0]
+
+    return Subject("lab image build -q, from packages", measure)
+
+
+def child(argv: Sequence[str], extra: Mapping[str, str] | None = None) -> tuple[Sample, bytes]:
+    """Runs a command to its end: what it took with all that it waited for, and what it printed.
+
+    Raises HostError if it fails or hangs. Nothing else may be waited for in the meantime: the time
+    is what the kernel adds to RUSAGE_CHILDREN (getrusage(2)).
+    """
+    before, begin = _children(), time.monotonic()
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env={**os.environ, **(extra or {})}, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise HostError(f"did not end within {PATIENCE:.0f} s: {' '.join(argv)}") from None
+    sample = Sample(time.monotonic() - begin, _children() - before)
+    if done.returncode != 0:
+        said = done.stdout[-2000:].decode(errors="replace")
+        raise HostError(f"exit status {done.returncode}: {' '.join(argv)}\n{said}")
+    return sample, done.stdout
+
+
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """A folder beside the cache (on the same disk), removed at the end."""
+    cache = resources.cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=cache) as folder:
+        yield Path(folder)
+
+
+def kernel(name: str | None) -> Prepared:
+    """A guest with the default userland and that kernel; None is the default one."""
+    return prepare(Choice(kernel=name))
