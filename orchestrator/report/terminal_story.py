@@ -6,6 +6,8 @@ memory, name.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -184,7 +186,26 @@ def _table(moment: Moment, page: int, verbose: bool) -> list[_Row]:
         every = _own(moment.vmas) if verbose else []
         return [_Row("", vma, str(vma.size // page), _one_rss(vma), _name(vma)) for vma in every]
     shown = [change for change in moment.changes if verbose or not _is_quiet(change)]
-    return [row for change in shown for row in _rows(change, page)]
+    groups = itertools.groupby(shown, key=lambda change: (None if verbose else _loaded(change)) or id(change))
+    return [row for _, group in groups for row in _group(list(group), page)]
+
+
+def _loaded(change: Change) -> str:
+    """The name of the file that appeared; empty for every other change."""
+    return change.vma.name if change.kind is Kind.APPEARED and change.vma.inode != 0 else ""
+
+
+def _group(changes: list[Change], page: int) -> list[_Row]:
+    """Three or more new mappings of one file on end (a library's segments) are one row."""
+    vmas = [change.vma for change in changes]
+    on_end = all(one.end == other.start for one, other in itertools.pairwise(vmas))
+    if len(changes) < 3 or not on_end:
+        return [row for change in changes for row in _rows(change, page)]
+    whole = dataclasses.replace(vmas[0], end=vmas[-1].end, perms="")
+    total = resident(vmas)
+    name = f"{_name(whole)}, {len(vmas)} mappings"
+    rss = "?" if total is None else size(total)
+    return [_Row(Kind.APPEARED, whole, f"{whole.size // page:+d}", rss, name, _COLOURS[Kind.APPEARED])]
 
 
 def _is_quiet(change: Change) -> bool:

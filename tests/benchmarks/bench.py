@@ -41,8 +41,9 @@ They hold for the host below only; the ratios carry over.
 
 - **lab, cold, to SSH**: `Guest` from launch to an open SSH session; `cpu` is QEMU's until then. The userland is the
   default one.
-- **bare QEMU to power off**: the same emulator, kernel, memory and accelerator with QEMU's own devices, and an
-  initramfs that powers off as its first user process; `cpu` is QEMU's from start to end. The reference of the boots.
+- **bare QEMU to power off**: the same emulator, kernel, memory and accelerator with QEMU's own devices (but no network
+  card), and an initramfs that powers off as its first user process; `cpu` is QEMU's from start to end. The reference
+  of the boots.
 - **lab image build -q, from packages**: all pieces of the default image, the packages there, the pieces not.
 - **lab --help**, **lab list**: until the process ends; the reference is the interpreter alone.
 - **lab run brk -q**: the whole command with everything in the cache, `cpu` with QEMU and compiler; the reference is a
