@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator import accelerator, progress, resources
 from orchestrator.accelerator import Accelerator
 from orchestrator.agent import agent
-from orchestrator.errors import HostError, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.machine.firstline import prints_first_line
 from orchestrator.machine.guest import Recipe
 from orchestrator.model import Emulator, Kernel, Userland

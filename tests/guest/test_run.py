@@ -65,7 +65,7 @@ def test_a_failure_shows_operands_and_evidence(lab: Lab) -> None:
     done = lab("run", "brk", "-o", "run", "-D", "MUTATE_TWO_PAGES")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAIL" in done.stdout and "grow (brk.grow)" in done.stdout
-    assert "evidence/01-grown/notes:" in done.stdout, "each operand names its line of evidence"
+    assert "evidence/02-grown/notes:" in done.stdout, "each operand names its line of evidence"
 
 
 def test_dry_run_prints_the_command_and_starts_nothing(lab: Lab) -> None:
