@@ -9,7 +9,7 @@ LAB := $(VENV)/bin/lab
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: run test lint unit guest bench soak setup packages clean help
+.PHONY: run test lint unit guest bench setup packages clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -39,7 +39,7 @@ bench: $(VENV)/.installed-dev
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml | packages
-	@test -x $(VENV)/bin/python || $(call PY) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(call PY) -m venv $(VENV); }
 	@echo 'installing qemu-lab into $(VENV) …'
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
 	@touch $@
@@ -64,7 +64,7 @@ packages:
 	command -v dpkg-deb >/dev/null || need dpkg; \
 	test -x /usr/lib/apt/apt-helper || need apt; \
 	test -f /usr/share/keyrings/debian-archive-keyring.gpg || need debian-archive-keyring; \
-	test -f /etc/debian_version && grep -qs '^ID=debian' /etc/os-release || command -v debootstrap >/dev/null || need debootstrap; \
+	test -f /etc/debian_version && grep -qs '^ID=debian' /etc/os-release || test -x /usr/sbin/debootstrap || need debootstrap; \
 	test -f /etc/ssl/certs/ca-certificates.crt || need ca-certificates; \
 	test -z "$$missing" && exit 0; \
 	echo "missing system packages:$$missing"; \

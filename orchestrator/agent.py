@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from pathlib import Path
 
 from orchestrator import resources, toolchain
@@ -22,13 +24,13 @@ def agent(sysroot: Path, sysroot_key: str, cache: Path) -> Path:
     programs = [
         toolchain.compile_program(sources, sysroot, sysroot_key, cache, flags=FLAGS) for sources in (init, labrun)
     ]
-    target = cache / "compiled" / f"agent-{programs[0].sha256[:16]}-{programs[1].sha256[:16]}.cpio"
-    if not target.is_file():
-        content = cpio.archive((
-            cpio.file("init", programs[0].path, 0o755),
-            cpio.file("lab/labrun", programs[1].path, 0o755),
-        ))  # fmt: skip
-        temporary = target.with_suffix(f".{id(content)}.new")
-        temporary.write_bytes(content)
-        temporary.replace(target)
+    content = cpio.archive((
+        cpio.file("init", programs[0].path, 0o755),
+        cpio.file("lab/labrun", programs[1].path, 0o755),
+    ))  # fmt: skip
+    target = cache / "compiled" / f"agent-{hashlib.sha256(content).hexdigest()[:32]}.cpio"
+    if not target.is_file() or target.read_bytes() != content:
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as temporary:
+            temporary.write(content)
+        Path(temporary.name).replace(target)
     return target

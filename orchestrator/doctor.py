@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator import accelerator, host, resources, toolchain
 from orchestrator.errors import LabError
+from orchestrator.model import PieceKind
+
+if TYPE_CHECKING:
+    from orchestrator.pieces import Store
 
 NEEDED_SPACE = 1 << 30  # bytes: all pieces of the catalogue, with their downloads
 
@@ -27,7 +33,7 @@ class Check:
 
 def examine() -> Iterator[Check]:
     """All checks, in the order in which a run would stumble; each is made when it is asked for."""
-    for check in (_host, _python, _tools, _compiler, _keyring, _cache, _qemu, _accelerator, _speed):
+    for check in (_host, _python, _tools, _compiler, _keyring, _mirror, _cache, _qemu, _accelerator, _speed):
         try:
             yield check()
         except LabError as error:
@@ -83,7 +89,6 @@ def _cache() -> Check:
 
 
 def _qemu() -> Check:
-    from orchestrator.model import PieceKind
     from orchestrator.pieces import Store, Wanted
 
     store = Store(cache=resources.cache())
@@ -91,7 +96,29 @@ def _qemu() -> Check:
     locked = store.lock.get(Wanted(PieceKind.EMULATOR, name).id)
     system = shutil.which("qemu-system-x86_64")
     also = f"; also {system} (--qemu system)" if system else ""
-    return Check("qemu", "ok", f"{locked.version if locked else name} of Debian {name}, run in place{also}")
+    what = f"{locked.version if locked else name} of Debian {name}, run in place{also}"
+    if not _cached(store, PieceKind.EMULATOR, name):
+        return Check("qemu", "note", f"{what}; not downloaded yet", "the first run does that, or `lab image build`")
+    own = store.emulator(None)
+    done = subprocess.run([*own.argv, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode != 0:
+        return Check("qemu", "wrong", f"the lab's QEMU does not run here: {done.stderr.strip()[:200]}",
+                     "`lab image verify` repairs it; or use your own: --qemu PATH")
+    return Check("qemu", "ok", what)
+
+
+def _cached(store: Store, kind: PieceKind, name: str) -> bool:
+    """Whether a piece is there, without making it."""
+    from orchestrator.pieces.store import entry_name
+
+    entry = store.lock.get(f"{kind}/{name}")
+    return entry is not None and (store.cache.folder / entry_name(entry)).is_dir()
+
+
+def _mirror() -> Check:
+    from orchestrator.pieces import Store
+
+    return Check("mirror", "ok", Store(cache=resources.cache()).mirror)
 
 
 def _accelerator() -> Check:
@@ -107,12 +134,15 @@ def _accelerator() -> Check:
 
 
 def _first_lines() -> Callable[[float], bool] | None:
-    """The proof's second stage, where a kernel and an emulator are in the cache already."""
+    """The proof's second stage, where a kernel and an emulator are in the cache already; else None."""
     from orchestrator.machine.firstline import prints_first_line
     from orchestrator.pieces import Store
 
     store = Store(cache=resources.cache())
     image = store.catalogue.default_image
+    pieces = ((PieceKind.KERNEL, image.kernel), (PieceKind.EMULATOR, store.emulator_name(None)))
+    if not all(_cached(store, kind, name) for kind, name in pieces):
+        return None
 
     def boots(limit: float) -> bool:
         return prints_first_line(store.emulator(None), store.kernel(image.kernel).vmlinuz, "kvm", limit)

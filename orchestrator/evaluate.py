@@ -55,7 +55,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
 
     def __init__(self, run: Observations, at: str) -> None:
         self._run, self._at = run, at
-        self.evidence: list[Evidence] = []
+        self.evidence: dict[Evidence, None] = {}  # in the order in which it was looked at, once each
         functions = {**_BUILTINS, **{name: functools.partial(self._call, name) for name in checks.OBSERVATIONS}}
         super().__init__(operators=_OPERATORS, functions=dict(functions), names=self._name)
         self.functions = functions  # EvalWithCompoundTypes adds list, tuple, dict
@@ -66,7 +66,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
         return self.eval("", previously_parsed=node)
 
     def _take(self, observed: Observed) -> object:
-        self.evidence += [line for line in observed.evidence if line not in self.evidence]
+        self.evidence.update(dict.fromkeys(observed.evidence))
         return observed.value
 
     def _call(self, name: str, *arguments: object, **named: object) -> object:
@@ -170,7 +170,7 @@ def _operands(tree: ast.Expression, text: str, at: str, run: Observations) -> tu
         except (ObservationError, EvidenceError, *_CHECK_ERRORS):
             continue
         written = ast.get_source_segment(text.strip(), node) or ast.unparse(node)
-        operands.append(Operand(written, show(value), tuple(evaluator.evidence[:MAX_EVIDENCE])))
+        operands.append(Operand(written, show(value), tuple(evaluator.evidence)[:MAX_EVIDENCE]))
     return tuple(operands)
 
 

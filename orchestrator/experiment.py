@@ -39,14 +39,9 @@ class Done:
     directory: RunDirectory
 
 
-def folders() -> tuple[Path, ...]:
-    """Where scenarios are looked up by name: the working directory's, then the lab's own."""
-    return (Path("scenarios").absolute(), resources.data("scenarios"))
-
-
 def find_scenario(name: str) -> Scenario:
     """A scenario by name, folder or C file. Raises UsageError with the nearest names."""
-    return scenario.find(name, folders())
+    return scenario.find(name, scenario.folders())
 
 
 def run(request: Request) -> Done:
@@ -72,7 +67,7 @@ def check(path: Path, name: str | None) -> tuple[RunRecord, RunDirectory]:
     """Evaluates a run directory again with the scenario as it is now. Writes nothing."""
     directory = RunDirectory.open(path)
     record = directory.load()
-    judge(record, directory, find_scenario(name or _scenario_of(record)))
+    judge(record, directory, _scenario_again(record) if name is None else find_scenario(name))
     return record, directory
 
 
@@ -135,8 +130,11 @@ def _new_directory(case: Case) -> Path:
     return next(path for path in candidates if not path.exists())
 
 
-def _scenario_of(record: RunRecord) -> str:
-    name: Any = record.case.get("source") or record.case.get("scenario")
-    if not isinstance(name, str):
+def _scenario_again(record: RunRecord) -> Scenario:
+    """The scenario of a record: the file that it was, else the lab's of that name; a plain program needs none."""
+    name, source = record.case.get("scenario"), record.case.get("source")
+    if not isinstance(name, str) or not isinstance(source, str):
         raise UsageError("the record does not name its scenario", "give one with --scenario")
-    return name
+    if record.case.get("plain"):
+        return Scenario(name=name, summary="", directory=Path(), programs=(), plain=True)
+    return find_scenario(source if Path(source).is_file() else name)

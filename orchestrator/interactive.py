@@ -11,81 +11,86 @@ import sys
 import termios
 import tty
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import host
 from orchestrator.errors import GuestError
 from orchestrator.machine.guest import Guest
-from orchestrator.machine.ssh import Completed
 from orchestrator.prepare import Choice, prepare
 
 if TYPE_CHECKING:
     import paramiko
 
-MAX_INPUT = 64 << 20  # bytes of standard input handed to a command
-
-
-def guest(choice: Choice, timeout: float | None = None) -> Guest:
+def guest(choice: Choice) -> Guest:
     """A guest that is ready to be entered. Raises UsageError, PieceError or HostError."""
     prepared = prepare(choice)
-    return Guest(prepared.recipe, host.limits(total=timeout), fall_back=prepared.fall_back)
+    return Guest(prepared.recipe, host.limits(), fall_back=prepared.fall_back)
 
 
-def execute(choice: Choice, command: Sequence[str], timeout: float, stdin: IO[str]) -> Completed:
-    """Runs ``command`` in a fresh guest. What waits on ``stdin``, unless it is a terminal, goes with it."""
-    given = b"" if stdin.isatty() else stdin.buffer.read(MAX_INPUT)  # type: ignore[attr-defined]
-    with guest(choice, timeout) as running:
-        try:
-            return running.ssh.run(shlex.join(command) if len(command) > 1 else command[0],
-                                   stdin=given, patience=timeout)
-        except GuestError as error:
-            raise running.why_lost(error) from None
-
-
-def start(choice: Choice) -> Guest:
-    """A guest that is up; the caller must leave it (``with``-style) or stop it."""
-    return guest(choice).__enter__()
+def execute(running: Guest, command: Sequence[str], timeout: float) -> int | None:
+    """Runs ``command`` in the guest on our own standard input, output and errors; its exit status, None if
+    a signal ended it. Raises LimitError after ``timeout`` seconds, GuestEnded if the guest is lost."""
+    line = shlex.join(command) if len(command) > 1 else command[0]
+    try:
+        return running.ssh.stream(line, lambda size: os.read(0, size), lambda data: _write(1, data),
+                                  lambda data: _write(2, data), timeout)
+    except GuestError as error:
+        raise running.why_lost(error) from None
 
 
 def shell(running: Guest) -> int:
-    """A login shell in the guest on this terminal, or fed from standard input; returns its exit status."""
+    """A login shell in the guest on this terminal, or fed from standard input; its exit status, 128 if a
+    signal ended it. Raises GuestEnded if the guest is lost."""
+    try:
+        code = _terminal(running) if sys.stdin.isatty() else execute(running, ["exec /bin/sh -l"], 10**8)
+    except (GuestError, OSError, EOFError) as error:
+        raise running.why_lost(GuestError(str(error) or type(error).__name__)) from None
+    running.check()
+    return 128 if code is None else code
+
+
+def _terminal(running: Guest) -> int | None:
+    """The shell on a pseudo-terminal; the user's terminal is raw meanwhile, and follows changes of its size."""
     size = shutil.get_terminal_size()
-    interactive = sys.stdin.isatty()
-    terminal = (os.environ.get("TERM", "vt100"), size.columns, size.lines) if interactive else None
-    channel = running.ssh.open("" if interactive else "exec /bin/sh -l", terminal=terminal)
+    channel = running.ssh.open("", terminal=(os.environ.get("TERM", "vt100"), size.columns, size.lines))
     channel.settimeout(None)
-    if not interactive:
-        return _pump(channel)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
     before = termios.tcgetattr(sys.stdin)
-    resized = signal.signal(signal.SIGWINCH, lambda *_: channel.resize_pty(*shutil.get_terminal_size()))
+    resized = signal.signal(signal.SIGWINCH, lambda *_: None)  # select() is woken by the pipe
+    woken = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     try:
         tty.setraw(sys.stdin)
-        return _pump(channel)
+        return _pump(channel, wake_read)
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        signal.set_wakeup_fd(woken)
         signal.signal(signal.SIGWINCH, resized)
+        os.close(wake_read)
+        os.close(wake_write)
 
 
-def _pump(channel: paramiko.Channel) -> int:
+def _pump(channel: paramiko.Channel, wake: int) -> int | None:
     """Between this terminal and the channel, until the far end closes."""
-    sources: list[Any] = [channel, sys.stdin]
+    sources: list[Any] = [channel, 0, wake]
     while True:
         ready, _, _ = select.select(sources, [], [])
+        if wake in ready:
+            os.read(wake, 1 << 10)
+            channel.resize_pty(*shutil.get_terminal_size())
         if channel in ready:
-            while channel.recv_stderr_ready():
-                _write(2, channel.recv_stderr(1 << 16))
-            if channel.recv_ready() or channel.eof_received or channel.closed:
-                data = channel.recv(1 << 16)
-                if not data:
-                    return max(0, channel.recv_exit_status())
-                _write(1, data)
-        if sys.stdin in ready:
+            data = channel.recv(1 << 16)
+            if not data:
+                code = channel.recv_exit_status()
+                return code if code >= 0 else None
+            _write(1, data)
+        if 0 in ready:
             data = os.read(0, 1 << 16)
             if data:
                 channel.sendall(data)
             else:
                 channel.shutdown_write()
-                sources.remove(sys.stdin)
+                sources.remove(0)
 
 
 def _write(descriptor: int, data: bytes) -> None:

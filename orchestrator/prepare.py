@@ -149,10 +149,12 @@ def find_emulator(store: Store, name: str | None) -> Emulator:
 
 def own_emulator(name: str, path: Path) -> Emulator:
     """A user's QEMU. Raises UsageError if it is not one that can be used."""
+    path = path.absolute()
     if not (path.is_file() and os.access(path, os.X_OK)):
         raise UsageError(f"--qemu {path}: not an executable file", "give the path of qemu-system-x86_64")
     try:
-        said = subprocess.run([str(path), "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
+        said = subprocess.run([str(path), "--version"], capture_output=True, text=True, errors="replace", timeout=20,
+                              check=False, stdin=subprocess.DEVNULL).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(f"--qemu {path}: does not run: {error}") from None
     found = re.search(r"QEMU emulator version (\d+(?:\.\d+)+)", said)
@@ -160,11 +162,15 @@ def own_emulator(name: str, path: Path) -> Emulator:
         raise UsageError(f"--qemu {path}: `--version` does not say that it is QEMU")
     if Version(found[1]) < Version(OLDEST_QEMU):
         progress.note(f"QEMU {found[1]} is known to crash guests under TCG; the lab's own is safe", once=True)
-    return Emulator(name=name, argv=(str(path.absolute()),), version=found[1])
+    return Emulator(name=name, argv=(str(path),), version=found[1])
 
 
 def _has_sandbox(emulator: Emulator) -> bool:
-    done = subprocess.run([*emulator.argv, "-sandbox", "on", "--version"], capture_output=True, timeout=20, check=False)
+    try:
+        done = subprocess.run([*emulator.argv, "-sandbox", "on", "--version"], capture_output=True, timeout=20,
+                              check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
     return done.returncode == 0
 
 
@@ -172,7 +178,8 @@ def _sysroot(store: Store, userland: Userland) -> tuple[Path, str]:
     """What to compile against: the userland's own sysroot, or for a user's own without C headers the
     catalogue's newest that is not newer, because glibc keeps old programs running but not newer ones."""
     if userland.sysroot is not None:
-        key = userland.sysroot_piece.key if userland.sysroot_piece else str(userland.sysroot.absolute())
+        # a user's own tree has no key; its archive is named by its content
+        key = userland.sysroot_piece.key if userland.sysroot_piece else userland.cpio.stem
         return userland.sysroot, key
     known = {entry.version: name for name in store.catalogue.userlands if (entry := store.lock.get(f"userland/{name}"))}
     older = [version for version in known if Version(version) <= Version(userland.glibc)]
@@ -180,7 +187,7 @@ def _sysroot(store: Store, userland: Userland) -> tuple[Path, str]:
         raise UsageError(f"userland {userland.name} has glibc {userland.glibc} and no C headers to compile against",
                          "give a tree with usr/include and libc's development files in it")
     version = max(older, key=Version)
-    progress.note(f"userland {userland.name} has no C headers: programs are compiled against glibc {version}", once=True)
+    progress.note(f"no C headers in {userland.name}: programs are compiled against glibc {version}", once=True)
     return _sysroot(store, store.userland(known[version]))
 
 

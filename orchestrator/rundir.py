@@ -11,7 +11,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.errors import LabError, UsageError
 from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome
@@ -88,7 +88,7 @@ def from_json(text: str, where: str) -> RunRecord:
             found = data.get("schema") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"schema {SCHEMA} expected, found {found!r}")
         return _record(data)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f"{where} is not a run record: {error}", "give a directory that `lab run` wrote") from None
 
 
@@ -101,7 +101,19 @@ def _record(data: dict[str, Any]) -> RunRecord:
     data["checkpoints"] = [Checkpoint(**c) for c in data["checkpoints"]]
     data["ended"] = Ended(**data["ended"]) if data["ended"] else None
     data["findings"] = [_finding(f) for f in data["findings"]]
+    for name, kind in _KINDS.items():
+        if name in data and not (isinstance(data[name], kind) and not isinstance(data[name], bool)):
+            raise TypeError(f"{name} is {data[name]!r:.60}")
+    if not all(isinstance(message, str) for message in data["messages"]):
+        raise TypeError("messages are not all text")
     return RunRecord(**data)
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "lab": str, "started": str, "seconds": (int, float), "ending_detail": str, "exit_code": int, "case": dict,
+    "pieces": list, "environment": dict, "emulator": dict, "host": dict, "program": dict, "messages": list,
+    "timings": dict,
+}  # fmt: skip
 
 
 def _finding(data: dict[str, Any]) -> Finding:
@@ -164,13 +176,23 @@ class RunDirectory:
 
     def write(self, relative: str, content: bytes) -> Path:
         """Writes one evidence file, making its folders. Raises LabError if the disk is full."""
-        path = self.file(relative)
+        return self._put(relative, content, "wb")
+
+    def append(self, relative: str, content: bytes) -> Path:
+        """Adds to the end of one evidence file. Raises LabError if the disk is full."""
+        return self._put(relative, content, "ab")
+
+    def _put(self, relative: str, content: bytes, mode: Literal["wb", "ab"]) -> Path:
         try:
+            path = self.file(relative)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            with path.open(mode) as target:
+                target.write(content)
         except OSError as error:
-            raise LabError(f"cannot write {path}: {error.strerror}",
+            raise LabError(f"cannot write {self.path / relative}: {error.strerror}",
                            "free some space, or give another --output") from None
+        except ValueError as error:
+            raise LabError(f"the guest offers evidence under an {error}") from None
         return path
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from orchestrator import checks, yamlnodes
+from orchestrator import checks, resources, yamlnodes
 from orchestrator.checks import CheckError, nearest
 from orchestrator.collect.procfs import LIMITS
 from orchestrator.errors import UsageError
@@ -66,6 +66,11 @@ def plain(c_file: Path) -> Scenario:
         raise UsageError(f"there is no C file {c_file}")
     return Scenario(name=c_file.stem, summary=f"the program {c_file.name}, as it is", directory=c_file.parent,
                     programs=(c_file,), timeout=TIMEOUT, plain=True)  # fmt: skip
+
+
+def folders() -> tuple[Path, ...]:
+    """Where scenarios are looked up by name: the working directory's, then the lab's own."""
+    return (Path("scenarios").absolute(), resources.data("scenarios"))
 
 
 def find(name_or_path: str, folders: Sequence[Path]) -> Scenario:

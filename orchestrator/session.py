@@ -6,6 +6,7 @@ The record says ``unfinished`` until something better is known, and is saved at 
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import shlex
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import host, progress, scenario, wire
 from orchestrator.errors import GuestError, LabError, LimitError, UsageError
-from orchestrator.machine.guest import Attempt, Guest, GuestEnded, Recipe
+from orchestrator.machine.guest import Attempt, Guest, GuestEnded, Recipe, ending_of
 from orchestrator.model import Case, Checkpoint, Ended, Ending, Outcome, Piece, Settings
 from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
 from orchestrator.toolchain import Program
@@ -32,7 +33,7 @@ _LIMITS = {  # labrun's reasons to end a program
     "note-limit": "the program reported more notes than the lab keeps: it was ended",
     "checkpoint-limit": "the program came to more checkpoints than the lab keeps: it was ended",
 }
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
 
 
@@ -56,7 +57,7 @@ def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         case={
             "scenario": case.scenario.name, "summary": case.scenario.summary, "plain": case.scenario.plain,
-            "source": str(case.scenario.file or case.scenario.programs[0]),
+            "source": str((case.scenario.file or case.scenario.programs[0]).resolve()),
             "kernel": case.kernel.name, "userland": case.userland.name,
             "emulator": case.emulator.name, "settings": asdict(case.settings),
         },
@@ -88,30 +89,31 @@ def _piece(piece: Piece) -> dict[str, Any]:
 class Session:
     """Runs one case in a guest that is already up, and writes the run directory."""
 
-    def __init__(self, case: Case, directory: RunDirectory, record: RunRecord, limits: host.Limits) -> None:
+    def __init__(self, case: Case, directory: RunDirectory, record: RunRecord, limits: host.Limits,
+                 deadline: float) -> None:
         self._case = case
         self._directory = directory
         self._record = record
         self._limits = limits
         self._notes: list[str] = []
         self._pending: Checkpoint | None = None
-        self._started = time.monotonic()
+        self._deadline = deadline
         self._step_deadline = 0.0
         self._killed = ""  # why the lab told labrun to end the program
-        self._output = b""
 
     def run(self, guest: Guest, program: Program) -> None:
         """The program from start to end; the record is filled and saved on the way.
 
         Raises GuestEnded, LimitError or LabError; what was collected until then is kept.
         """
-        self._total_deadline = self._started + self._limits.total
         self._step(self._limits.boot)
         self._directory.write("program", program.path.read_bytes()).chmod(0o755)
         self._keep_config()
-        channel = guest.ssh.open("exec /lab/labrun run", patience=self._limits.boot)
         try:
-            with progress.step(f"running {self._case.scenario.name}"):
+            with (
+                progress.step(f"running {self._case.scenario.name}"),
+                guest.ssh.open("exec /lab/labrun run", patience=self._limits.boot) as channel,
+            ):
                 self._send(channel, b"".join(self._orders(program)))
                 self._pump(channel)
             guest.check()
@@ -119,8 +121,6 @@ class Session:
             raise
         except GuestError as error:
             raise guest.why_lost(error) from None
-        finally:
-            channel.close()
         if self._killed:
             raise LimitError(self._killed)
 
@@ -136,9 +136,9 @@ class Session:
         case = self._case
         yield wire.file("program", 0o755, program.path.read_bytes())
         for argument in ("./program", *case.scenario.args):
-            yield wire.blob(argument.encode(), "arg")
+            yield wire.blob(os.fsencode(argument), "arg")
         for name, value in self._environment():
-            yield wire.blob(f"{name}={value}".encode(), "env")
+            yield wire.blob(os.fsencode(f"{name}={value}"), "env")
         for name, value in case.settings.ulimits:
             soft, _, hard = value.partition(":")
             yield wire.command("rlimit", name, soft, hard or "-")
@@ -171,22 +171,30 @@ class Session:
     def _receive(self, channel: paramiko.Channel, size: int) -> bytes:
         """Bytes from labrun. At a time limit the program is killed and labrun may finish; then LimitError."""
         while True:
-            deadline = min(self._step_deadline, self._total_deadline) if not self._killed else self._step_deadline
-            channel.settimeout(max(0.01, deadline - time.monotonic()))
+            deadline = self._step_deadline if self._killed else min(self._step_deadline, self._deadline)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._at_limit(channel)
+                continue
+            channel.settimeout(left)
             try:
                 return channel.recv(size)
             except TimeoutError:
-                if self._killed:
-                    raise LimitError(self._killed + ", and the guest did not end it in time") from None
-                self._killed = self._what_took_long()
-                self._record.messages.append(self._killed)
-                self._step(KILL_PATIENCE * host.slowdown())
-                self._send(channel, wire.command("kill"))
+                continue
             except (OSError, EOFError) as error:
                 raise GuestError(str(error) or type(error).__name__) from None
 
+    def _at_limit(self, channel: paramiko.Channel) -> None:
+        if self._killed:
+            raise LimitError(self._killed + ", and the guest did not end it in time")
+        why = self._what_took_long()
+        self._record.messages.append(why)
+        self._step(KILL_PATIENCE * host.slowdown())
+        self._killed = why
+        self._send(channel, wire.command("kill"))
+
     def _what_took_long(self) -> str:
-        if time.monotonic() >= self._total_deadline:
+        if time.monotonic() >= self._deadline:
             return f"the run took longer than {self._limits.total:.0f} s"
         reached = [c.name for c in self._record.checkpoints if c.kind != "exit"]
         after = f"after checkpoint {reached[-1]}" if reached else "after its start"
@@ -200,6 +208,8 @@ class Session:
             raise GuestError(f"the guest takes no more orders: {error or type(error).__name__}") from None
 
     def _step(self, seconds: float) -> None:
+        if self._killed:  # labrun has its last seconds, whatever it still says
+            return
         self._step_deadline = time.monotonic() + seconds
 
     def _on_hello(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
@@ -222,8 +232,7 @@ class Session:
         self._save()
 
     def _on_output(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
-        self._output += frame.payload
-        self._directory.write("evidence/output", self._output)
+        self._directory.append("evidence/output", frame.payload)
 
     def _on_note(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         self._notes.append(frame.text.replace("\n", " ")[:2000])
@@ -259,8 +268,7 @@ class Session:
         self._send(channel, wire.command("go"))
 
     def _on_kmsg(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
-        with self._directory.file("kernel.log").open("ab") as log:
-            log.write(frame.payload if frame.payload.endswith(b"\n") else frame.payload + b"\n")
+        self._directory.append("kernel.log", frame.payload.removesuffix(b"\n") + b"\n")
 
     def _on_exit(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         reason = frame.attributes.get("reason", "")
@@ -312,20 +320,17 @@ def recorded(record: RunRecord, directory: RunDirectory) -> Iterator[None]:
     begin = time.monotonic()
     try:
         yield
-        _end(record, Ending.COMPLETED, "", 0)
+        _end(record, Ending.COMPLETED, "", 3)  # until the findings say better
     except UsageError as error:
         _end(record, Ending.HOST_ERROR, error.message, error.exit_code)
         raise
-    except GuestEnded as error:
-        _end(record, error.ending, error.message, error.exit_code, error.hint)
-    except LimitError as error:
-        _end(record, Ending.TIMEOUT, error.message, error.exit_code, error.hint)
-    except GuestError as error:
-        _end(record, Ending.LOST_GUEST, error.message, error.exit_code, error.hint)
     except LabError as error:
-        _end(record, Ending.HOST_ERROR, error.message, error.exit_code, error.hint)
+        _end(record, ending_of(error), error.message, error.exit_code, error.hint)
     except KeyboardInterrupt:
         _end(record, Ending.INTERRUPTED, "interrupted by the user", 130)
+    except Exception as error:
+        _end(record, Ending.HOST_ERROR, f"{type(error).__name__}: {error}", 3)
+        raise
     finally:
         record.seconds = round(time.monotonic() - begin, 3)
         directory.save(record)
@@ -348,8 +353,8 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
     """Boots a guest, runs the case in it and writes everything but the findings."""
     record.program = {"sha256": program.sha256, "compiler": program.compiler, "command": list(program.command)}
     directory.save(record)
-    log = directory.path / "console.log"
-    guest = Guest(recipe, limits, log, fall_back)
+    deadline = time.monotonic() + limits.total
+    guest = Guest(recipe, limits, directory.path / "console.log", fall_back, deadline)
     with recorded(record, directory):
         try:
             begin = time.monotonic()
@@ -358,7 +363,7 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
                 record.boots = boots(guest.attempts)
                 record.timings["boot"] = round(time.monotonic() - begin, 3)
                 begin = time.monotonic()
-                Session(case, directory, record, limits).run(guest, program)
+                Session(case, directory, record, limits, deadline).run(guest, program)
                 record.timings["run"] = round(time.monotonic() - begin, 3)
         finally:
             _keep_console(guest, record)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +23,8 @@ from orchestrator.errors import HostError, UsageError
 
 # -O1 and above remove unused mallocs and reorder touches; frame pointers keep stacks readable.
 CFLAGS = ("-std=gnu11", "-O0", "-g", "-Wall", "-fno-omit-frame-pointer", "-pthread")
+_COMPILER_VARIABLES = ("CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX",
+                       "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES")  # fmt: skip
 LIMIT = 120.0  # seconds for one compilation
 MAX_PROGRAM = 64 << 20  # bytes
 
@@ -39,13 +44,14 @@ def compile_program(sources: Sequence[Path], sysroot: Path, sysroot_key: str, ca
     """Compiles ``sources`` together into one program. Raises UsageError with the compiler's words
     if they do not compile, HostError if there is no compiler."""
     compiler = find_compiler()
-    command = [*_arguments(sysroot), *CFLAGS, *flags]
-    key = _key(sources, include, [compiler, compiler_version(compiler), sysroot_key, *CFLAGS, *flags])
-    target = cache / "compiled" / key[:32]
-    if not target.is_file():
-        _compile([compiler, *command, *(f"-I{folder}" for folder in include), *map(str, sources)], target)
-    shown = [Path(compiler).name, "--sysroot=…", *CFLAGS, *flags, *(source.name for source in sources)]
-    return Program(target, hashlib.sha256(target.read_bytes()).hexdigest(), compiler_version(compiler), tuple(shown))
+    version = compiler_version(compiler)
+    words = [*_arguments(sysroot), *CFLAGS, *flags, *(f"-I{folder}" for folder in include)]
+    key = "\0".join([compiler, version, sysroot_key, *CFLAGS, *flags, *(str(s.absolute()) for s in sources)])
+    folder = cache / "compiled"
+    made = folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
+    found = _cached(made) or _compile([compiler, *words, *map(str, sources)], sysroot, made)
+    shown = (Path(compiler).name, "--sysroot=…", *CFLAGS, *flags, *(source.name for source in sources))
+    return Program(folder / found, found, version, shown)
 
 
 def find_compiler() -> str:
@@ -73,32 +79,59 @@ def _arguments(sysroot: Path) -> list[str]:
             "-idirafter", str(sysroot / "usr/include/x86_64-linux-gnu")]  # fmt: skip
 
 
-def _key(sources: Sequence[Path], include: Sequence[Path], words: Sequence[str]) -> str:
-    """Everything that shapes the program: sources, every header beside them, compiler, flags, sysroot."""
-    digest = hashlib.sha256("\0".join(words).encode())
-    headers = {h for folder in (*include, *(s.parent for s in sources)) for h in folder.glob("*.h")}
-    for file in (*sources, *sorted(headers)):
-        digest.update(f"\0{file.name}\0".encode())
-        try:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        except OSError as error:
-            raise UsageError(f"cannot read {file}: {error.strerror}") from None
-    return digest.hexdigest()
+def _cached(made: Path) -> str | None:
+    """The SHA-256 (and file name) of the program that ``made`` tells of, if it is whole and every file
+    that went into it, included ones too, is as it was."""
+    try:
+        record = json.loads(made.read_text())
+        if any(_digest(Path(file)) != digest for file, digest in record["inputs"].items()):
+            return None
+        program = str(record["program"])
+        return program if _digest(made.parent / program) == program else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
-def _compile(argv: list[str], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".cc-") as place:
-        made = Path(place) / "program"
-        environment = {**os.environ, "LC_ALL": "C"}
-        try:
-            done = subprocess.run([*argv, "-o", str(made)], capture_output=True, text=True, errors="replace",
-                                  timeout=LIMIT, check=False, env=environment, stdin=subprocess.DEVNULL)
-        except subprocess.TimeoutExpired:
-            raise UsageError(f"the compiler did not end within {LIMIT:.0f} s: {' '.join(argv)}") from None
-        if done.returncode != 0 or not made.is_file():
-            raise UsageError("the program does not compile:\n" + done.stderr.strip()[:8000],
-                             "the compiler's words are above; it ran against the userland's own libc")
-        if made.stat().st_size > MAX_PROGRAM:
-            raise UsageError(f"the program has more than {MAX_PROGRAM >> 20} MiB")
-        made.replace(target)
+def _compile(argv: list[str], sysroot: Path, made: Path) -> str:
+    """Runs the compiler; the program's SHA-256, which is its file's name as well."""
+    try:
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=made.parent, prefix=".cc-") as place:
+            program, inputs = Path(place) / "program", Path(place) / "inputs"
+            _call([*argv, "-MMD", "-MF", str(inputs), "-o", str(program)], program)
+            digest = _digest(program)
+            used = {str(file): _digest(file) for file in _inputs(inputs, argv) if not file.is_relative_to(sysroot)}
+            record = Path(place) / "made.json"
+            record.write_text(json.dumps({"program": digest, "inputs": used}))
+            program.replace(made.parent / digest)
+            record.replace(made)
+    except OSError as error:
+        raise HostError(f"cannot keep a compiled program in {made.parent}: {error.strerror}",
+                        "free some space, or set LAB_CACHE to a folder of yours") from None
+    return digest
+
+
+def _call(argv: list[str], program: Path) -> None:
+    own = {name: value for name, value in os.environ.items() if name not in _COMPILER_VARIABLES}
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=LIMIT, check=False,
+                              env={**own, "LC_ALL": "C"}, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"the compiler did not end within {LIMIT:.0f} s: {shlex.join(argv)}") from None
+    if done.returncode != 0 or not program.is_file():
+        raise UsageError("the program does not compile:\n" + done.stderr.strip()[:8000],
+                         "the compiler's words are above; it ran against the userland's own libc")
+    if program.stat().st_size > MAX_PROGRAM:
+        raise UsageError(f"the program has more than {MAX_PROGRAM >> 20} MiB")
+
+
+def _inputs(rules: Path, argv: list[str]) -> set[Path]:
+    """The files in the make rules that the compiler wrote (-MMD), and the sources themselves."""
+    text = rules.read_text(errors="surrogateescape").replace("\\\n", " ") if rules.exists() else ""
+    named = [word.replace("\\ ", " ") for word in re.findall(r"(?:\\ |\S)+", text.partition(":")[2])]
+    sources = [word for word in argv if word.endswith(".c")]
+    return {Path(word).absolute() for word in (*named, *sources) if not word.endswith(":")}
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -6,45 +6,6 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
-
-import typer
-
-from orchestrator.cli import check, guest, image, listing, run
-
-app = typer.Typer(
-    name="lab",
-    help="How a Linux process uses memory: experiments on real kernels and real glibcs, in QEMU.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 all passed, 1 an expectation failed, 2 usage or configuration, 3 the lab or the host "
-    "failed, 4 the guest crashed or was lost, 5 a limit was reached, 130 interrupted.",
-)
-app.command("run")(run.run)
-app.command("check")(check.check)
-app.command("list")(listing.list_)
-app.command("exec", context_settings={"ignore_unknown_options": True})(guest.exec_)
-app.command("shell")(guest.shell)
-app.command("doctor")(listing.doctor)
-app.add_typer(image.app, name="image", help="Kernels, userlands, emulators: list, build, lock, verify, prune.")
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        typer.echo(f"qemu-lab {version('qemu-lab')}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """How a Linux process uses memory: experiments on real kernels and real glibcs, in QEMU."""
 
 
 class _Interrupted:
@@ -59,28 +20,51 @@ class _Interrupted:
 
 def main() -> None:
     """The entry point of ``lab``: every error is one message on stderr and the exit code of its kind."""
+    interrupted = _Interrupted()
+    code: int | str | None = 3
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a background job of a script
+                signal.signal(number, interrupted)
+        code = _run()
+    except KeyboardInterrupt:
+        interrupted.asked = True
+    except SystemExit as end:
+        code = end.code
+    if interrupted.asked:
+        _say("interrupted")
+        code = 130
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Runs the command; its exit code where an error ended it. Commands end by SystemExit."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed by whoever started us: later files must not get its number
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w" if number else "r"))
+    from orchestrator.cli.app import app
     from orchestrator.errors import LabError
 
-    interrupted = _Interrupted()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
-    code: int | str | None = 0
     try:
         app()
     except LabError as error:
-        print(f"lab: {error.message}", file=sys.stderr)
+        _say(error.message)
         if error.hint:
-            print(f"lab: hint: {error.hint}", file=sys.stderr)
-        code = error.exit_code
-    except (KeyboardInterrupt, SystemExit) as end:
-        code = end.code if isinstance(end, SystemExit) else 130
+            _say(f"hint: {error.hint}")
+        return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads any more: no second error at exit
+        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"lab: {where}{error.strerror or error}", file=sys.stderr)
-        code = 3
-    if interrupted.asked:
-        print("lab: interrupted", file=sys.stderr)
-        code = 130
-    sys.exit(code)
+        _say(f"{where}{error.strerror or error}")
+        return 3
+    return 0
+
+
+def _say(message: str) -> None:
+    """One message on stderr; a guest's words in it can't move the terminal."""
+    from orchestrator.report.text import clean
+
+    for line in message.splitlines():
+        print(f"lab: {clean(line, 2000)}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from typing import Annotated
 
 import typer
@@ -33,12 +33,11 @@ def exec_(
     from orchestrator import interactive
 
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
-    with options.shown(quiet):
-        done = interactive.execute(choice, command, timeout, sys.stdin)
-    sys.stdout.buffer.write(done.output)
-    sys.stdout.buffer.flush()
-    sys.stderr.buffer.write(done.errors)
-    raise typer.Exit(128 if done.code is None else done.code)
+    with contextlib.ExitStack() as stack:
+        with options.shown(quiet):
+            guest = stack.enter_context(interactive.guest(choice))
+        code = interactive.execute(guest, command, timeout)
+    raise typer.Exit(128 if code is None else code)
 
 
 def shell(
@@ -59,8 +58,8 @@ def shell(
     from orchestrator import interactive
 
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
-    with options.shown(quiet):
-        guest = interactive.start(choice)
-    with guest:
+    with contextlib.ExitStack() as stack:
+        with options.shown(quiet):
+            guest = stack.enter_context(interactive.guest(choice))
         code = interactive.shell(guest)
     raise typer.Exit(code)

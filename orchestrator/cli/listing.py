@@ -12,14 +12,14 @@ def list_(
     name: Annotated[str | None, typer.Argument(help="A scenario: show its claims and expectations.")] = None,
 ) -> None:
     """List the scenarios, or one scenario's claims and expectations."""
-    from orchestrator import experiment, scenario
+    from orchestrator import scenario
 
+    folders = scenario.folders()
     if name is None:
-        for found in scenario.names(experiment.folders()):
-            summary = scenario.find(found, experiment.folders()).summary
-            typer.echo(f"{found:16} {summary}")
+        for found in scenario.names(folders):
+            typer.echo(f"{found:16} {scenario.find(found, folders).summary}")
         return
-    wanted = experiment.find_scenario(name)
+    wanted = scenario.find(name, folders)
     typer.echo(f"{wanted.name}: {wanted.summary}")
     for expectation in wanted.expectations:
         typer.echo(f"\n{expectation.id}  [{expectation.claim}]  at {expectation.at or 'any time'}")

@@ -53,6 +53,7 @@ def run(
     from orchestrator import experiment
     from orchestrator.cli import show
 
+    show.check_target(json)
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
     settings = _settings(append, sysctl, tunable, ulimit, env, define)
     request = experiment.Request(scenario, choice, settings, output, timeout)

@@ -19,6 +19,7 @@ from typing import IO
 import pexpect
 from pexpect import fdpexpect
 
+from orchestrator.errors import HostError
 from orchestrator.machine.classify import FATAL, classify, lab_line
 from orchestrator.model import Ending
 
@@ -37,6 +38,13 @@ class Sighting:
     seconds: float
 
 
+def _opened(log: Path | None) -> IO[bytes] | None:
+    try:
+        return log.open("wb") if log else None
+    except OSError as error:
+        raise HostError(f"cannot write {log}: {error.strerror}", "free some space, or give another --output") from None
+
+
 class Console:
     """The guest's serial console over a connected socket.
 
@@ -45,7 +53,7 @@ class Console:
 
     def __init__(self, connection: socket.socket, log: Path | None) -> None:
         self._socket = connection
-        self._log: IO[bytes] | None = log.open("wb") if log else None
+        self._log = _opened(log)
         self._written = 0
         self._opened = time.monotonic()
         self._changed = threading.Condition()
@@ -69,15 +77,6 @@ class Console:
         """Waits until ``fact()`` holds (True) or ``deadline`` (time.monotonic()) has passed (False)."""
         with self._changed:
             return self._changed.wait_for(fact, max(0.0, deadline - time.monotonic()))
-
-    def poke(self) -> None:
-        """Makes every waiter look again: something beside the console has changed."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def send(self, text: str) -> None:
-        """Types ``text`` on the console."""
-        self._socket.sendall(text.encode())
 
     def close(self) -> None:
         """Stops reading, after what QEMU had already written; call it when QEMU has ended."""

@@ -7,6 +7,7 @@ descriptors, its initramfs a memory file, its life tied to ours by the kernel.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import subprocess
@@ -80,7 +81,8 @@ class Guest:
     recipe: Recipe
     limits: Limits
     log: Path | None = None
-    fall_back: Callable[[str], None] | None = None  # told why, when KVM failed and TCG is tried instead
+    fall_back: Callable[[str], None] | None = None  # told why, when KVM failed and TCG booted instead
+    deadline: float = math.inf  # time.monotonic() by which all must be over
     attempts: list[Attempt] = field(default_factory=list)
     command: list[str] = field(default_factory=list)  # QEMU's, as started
     console: Console = field(init=False)
@@ -89,16 +91,17 @@ class Guest:
     _process: subprocess.Popen[bytes] = field(init=False)
     _errors: IO[bytes] = field(init=False)
     _identity: Identity = field(init=False)
+    _begin: float = field(init=False, default=0.0)
     _parts: contextlib.ExitStack = field(init=False, default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Guest:
+        if self.attempts:
+            raise RuntimeError("a guest is entered once")
         with progress.step(f"booting {self.recipe.kernel.name} with {self.recipe.userland.name}"):
             try:
                 self._boot(1)
             except (GuestError, HostError) as error:
-                self._prepare_retry(error)
-                progress.note(f"boot failed, trying once more: {error.message}")
-                self._boot(2)
+                self._retry(error)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,14 +110,6 @@ class Guest:
     def cpu_seconds(self) -> float:
         """CPU time of QEMU so far, seconds."""
         return processes.cpu_seconds(self._process.pid)
-
-    def pause(self) -> None:
-        """Stops the virtual CPUs."""
-        self.monitor.execute("stop")
-
-    def resume(self) -> None:
-        """Lets the virtual CPUs go on."""
-        self.monitor.execute("cont")
 
     def check(self) -> None:
         """Raises GuestEnded if the kernel has panicked, oopsed or hit a BUG, or QEMU has ended."""
@@ -158,30 +153,31 @@ class Guest:
 
     # -- booting ---------------------------------------------------------------------------------
 
-    def _prepare_retry(self, error: GuestError | HostError) -> None:
-        """Makes ready for a second boot, where one could end otherwise; else raises the error."""
+    def _retry(self, error: GuestError | HostError) -> None:
+        """A second boot, where one could end otherwise; else raises the error. KVM loses its good name
+        only when TCG does better with the same guest."""
         on_trial = self.fall_back is not None and self.recipe.accelerator == "kvm"
         init_said_why = "fail" in self.console.words
         if init_said_why or (isinstance(error, HostError) and not on_trial):
             raise error
-        if self.fall_back is not None and on_trial:
-            self.fall_back(error.message)
+        progress.note(f"boot failed, trying once more: {error.message}")
+        if on_trial:
             self.recipe = replace(self.recipe, accelerator="tcg")
         if self.log is not None:
             self.log.replace(self.log.with_name("console-1.log"))
+        self._boot(2)
+        if self.fall_back is not None and on_trial:
+            self.fall_back(error.message)
 
     def _boot(self, number: int) -> None:
         attempt = Attempt(number)
         self.attempts.append(attempt)
-        begin = time.monotonic()
+        begin = self._begin = time.monotonic()
         try:
             self._launch()
             self._connect(begin)
         except BaseException as error:
-            ending = getattr(error, "ending", Ending.TIMEOUT if isinstance(error, LimitError) else None)
-            attempt.outcome = ending.value if ending else Ending.INTERRUPTED.value
-            if isinstance(error, HostError):
-                attempt.outcome = Ending.HOST_ERROR.value
+            attempt.outcome = ending_of(error).value
             attempt.detail = str(error)
             attempt.seconds = round(time.monotonic() - begin, 3)
             self.stop()
@@ -218,16 +214,16 @@ class Guest:
     def _connect(self, begin: float) -> None:
         preparing = threading.Thread(target=_import_paramiko, daemon=True)
         preparing.start()  # while the guest boots
-        deadline = begin + self.limits.boot
+        deadline = min(begin + self.limits.boot, self.deadline)
         try:
-            self.monitor.greet(self.limits.silence)
+            self.monitor.greet(min(self.limits.silence, max(1.0, deadline - time.monotonic())))
         except GuestError:
             raise self._launch_failure() from None
         self._await_ready(deadline)
         port = self.monitor.ssh_port()
         preparing.join()
         try:
-            self.ssh = Ssh(port, self._identity, min(self.limits.boot, 60.0))
+            self.ssh = Ssh(port, self._identity, min(60.0, max(1.0, deadline - time.monotonic())))
             self._parts.callback(self.ssh.close)
         except (GuestError, OSError) as error:
             raise self.why_lost(error) from None
@@ -236,8 +232,8 @@ class Guest:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
         said = self._said()
-        if self._process.returncode == 125 and not said:
-            return HostError("the lab's own process changed while it started QEMU")
+        if (self._process.returncode or 0) < 0:  # it crashed: another try may end otherwise
+            return GuestEnded(Ending.LOST_GUEST, f"QEMU was {self._status()} as it started: {said}")
         return HostError(f"QEMU does not start ({self._status()}): {said or 'it says nothing'}",
                          "command: " + " ".join(self.command))
 
@@ -253,7 +249,7 @@ class Guest:
                 break
             now = time.monotonic()
             if now >= deadline:
-                raise LimitError(f"the guest was not up within {self.limits.boot:.0f} s", self._advice())
+                raise LimitError(f"the guest was not up within {now - self._begin:.0f} s", self._advice())
             if now >= console.last_heard + self.limits.silence:
                 said = f"after {console.lines} lines" if console.lines else "from the start"
                 message = f"the guest's console was silent for {self.limits.silence:.0f} s {said}"
@@ -282,6 +278,17 @@ class Guest:
     def _said(self) -> str:
         self._errors.seek(0)
         return self._errors.read(4000).decode("utf-8", "replace").strip()
+
+
+def ending_of(error: BaseException) -> Ending:
+    """The word of the record for what ended a boot or a run."""
+    if isinstance(error, GuestEnded):
+        return error.ending
+    if isinstance(error, LimitError):
+        return Ending.TIMEOUT
+    if isinstance(error, GuestError):
+        return Ending.LOST_GUEST
+    return Ending.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Ending.HOST_ERROR
 
 
 def _import_paramiko() -> None:

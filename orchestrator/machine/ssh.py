@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import logging
 import socket
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from orchestrator.errors import GuestError, LimitError
+from orchestrator.errors import GuestError, LabError, LimitError
 
 if TYPE_CHECKING:
     import paramiko
@@ -122,16 +123,70 @@ class Ssh:
         return channel
 
     def run(self, command: str, *, stdin: bytes = b"", patience: float = 30.0, limit: int = 16 << 20) -> Completed:
-        """Runs a command to its end; output and errors up to ``limit`` bytes each.
+        """Runs a command to its end; its output and errors, which must be ``limit`` bytes each at most.
+
+        Raises LimitError after ``patience`` seconds or beyond ``limit``, GuestError if the guest is lost.
+        """
+        output, errors = bytearray(), bytearray()
+
+        def keep(kept: bytearray) -> Callable[[bytes], None]:
+            def take(chunk: bytes) -> None:
+                kept.extend(chunk)
+                if len(kept) > limit:
+                    raise LimitError(f"`{command}` printed more than {limit >> 20} MiB")
+
+            return take
+
+        source = io.BytesIO(stdin)
+        code = self.stream(command, source.read, keep(output), keep(errors), patience)
+        return Completed(code, bytes(output), bytes(errors))
+
+    def stream(self, command: str, read: Callable[[int], bytes], output: Callable[[bytes], None],
+               errors: Callable[[bytes], None], patience: float) -> int | None:
+        """Runs a command, feeding it what ``read(n)`` gives until b"", and handing on its output and errors
+        as they come; its exit status, None if a signal ended it.
 
         Raises LimitError after ``patience`` seconds, GuestError if the guest is lost.
         """
         channel = self.open(command, patience=patience)
+        deadline = time.monotonic() + patience
+        failed: list[BaseException] = []
+
+        def drain(receive: Callable[[int], bytes], take: Callable[[bytes], None]) -> None:
+            while chunk := receive(1 << 16):
+                take(chunk)
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+                channel.settimeout(max(0.01, deadline - time.monotonic()))
+
+        def aside(work: Callable[[], None]) -> threading.Thread:
+            def guarded() -> None:
+                try:
+                    work()
+                except (OSError, EOFError, LabError, self._paramiko.SSHException) as error:
+                    failed.append(error)
+
+            thread = threading.Thread(target=guarded, daemon=True)
+            thread.start()
+            return thread
+
+        def feed() -> None:
+            with contextlib.suppress(OSError):  # the command may end before it has read everything
+                while chunk := read(1 << 15):
+                    channel.sendall(chunk)
+                channel.shutdown_write()
+
         try:
-            if stdin:
-                channel.sendall(stdin)
-            channel.shutdown_write()
-            return self._collect(channel, command, time.monotonic() + patience, limit)
+            channel.settimeout(patience)
+            aside(feed)
+            other = aside(lambda: drain(channel.recv_stderr, errors))  # a full window would hold up the other
+            drain(channel.recv, output)
+            other.join(max(0.01, deadline - time.monotonic()))
+            if failed:
+                raise failed[0]
+            if not channel.status_event.wait(max(0.01, deadline - time.monotonic())):
+                raise TimeoutError
+            return self._status(channel, command)
         except TimeoutError:
             raise LimitError(f"`{command}` did not end within {patience:.0f} s") from None
         except (self._paramiko.SSHException, EOFError, OSError) as error:
@@ -139,25 +194,15 @@ class Ssh:
         finally:
             channel.close()
 
-    def _collect(self, channel: paramiko.Channel, command: str, deadline: float, limit: int) -> Completed:
-        output, errors = bytearray(), bytearray()
-
-        def drain(receive: Callable[[int], bytes], kept: bytearray) -> None:
-            while chunk := receive(1 << 16):
-                kept += chunk[: max(0, limit - len(kept))]
-
-        channel.settimeout(max(0.01, deadline - time.monotonic()))
-        # both at once: a full window of the one would hold up the other
-        other = threading.Thread(target=drain, args=(channel.recv_stderr, errors), daemon=True)
-        other.start()
-        drain(channel.recv, output)
-        other.join(max(0.01, deadline - time.monotonic()))
-        if not channel.status_event.wait(max(0.01, deadline - time.monotonic())):
-            raise TimeoutError
+    def _status(self, channel: paramiko.Channel, command: str) -> int | None:
         code = channel.recv_exit_status()
-        if code == -1 and not self.alive:
+        if code >= 0:
+            return code
+        # paramiko says -1 for "no status": a signal, or a connection that has ended
+        self._transport.join(0.2)
+        if not self.alive:
             raise GuestError(f"the guest was lost during `{command}`")
-        return Completed(code if code >= 0 else None, bytes(output), bytes(errors))
+        return None
 
     def close(self) -> None:
         """Ends the connection."""

@@ -118,7 +118,10 @@ def _content(data: bytes | Path) -> bytes:
 
 def _decompressed(path: str, data: bytes) -> bytes:
     if path.endswith(".xz"):
-        return lzma.decompress(data)
+        try:
+            return lzma.decompress(data)
+        except (lzma.LZMAError, EOFError) as error:
+            raise PieceError(f"{path}: a damaged module: {error}") from None
     if path.endswith(".gz"):
         return _by_tool("gzip", data)
     if path.endswith(".zst"):

@@ -43,9 +43,25 @@ def prune(store: Store, *, everything: bool, keep_days: float | None, dry_run: b
             found.append(_drop(store, ARCHIVES, path, reason, dry_run))
     for path in _files(store.folder / "user"):
         age = (time.time() - store.cache.used(f"user-{path.stem}")) / _DAY
-        if reason := _reason(not path.name.startswith("."), age, everything, keep_days):
+        packing = path.name.startswith(".")
+        if packing and age < 1:  # somebody may be at it
+            continue
+        if reason := _reason(not packing, age, everything, keep_days):
             found.append(_drop(store, f"user-{path.stem}", path, reason, dry_run))
+    found += _compiled(store, everything, keep_days, dry_run)
     return [*found, *_leftovers(store, dry_run), *_lists(store, dry_run)]
+
+
+def _compiled(store: Store, everything: bool, keep_days: float | None, dry_run: bool) -> Iterator[Removed]:
+    """Programs compiled for earlier runs. One that goes while it is wanted is compiled again."""
+    for path in _files(store.folder / "compiled"):
+        age = (time.time() - path.stat().st_mtime) / _DAY
+        if reason := _reason(True, age, everything, keep_days):
+            yield _removed(path, reason, dry_run)
+    if everything:
+        for path in (*_files(store.folder / "drift"), store.folder / "accelerator.json"):
+            if path.exists():
+                yield _removed(path, "all was asked for", dry_run)
 
 
 def remove_entry(store: Store, name: str) -> None:

@@ -80,12 +80,16 @@ def user_userland(path: Path, cache: Path | None = None) -> Userland:
 def _vmlinux_release(path: Path) -> str:
     """The release in an ELF vmlinux; it must be one that QEMU can enter (PVH, arch/x86/platform/pvh)."""
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as image:
-        if image[4:6] != b"\x02\x01" or struct.unpack_from("<H", image, 18)[0] != 62:
+        if len(image) < 64 or image[4:6] != b"\x02\x01" or struct.unpack_from("<H", image, 18)[0] != 62:
             raise UsageError(f"{path}: an ELF file, but not for x86-64", _NEED_KERNEL)
         banner = re.search(rb"Linux version (\d\S*)", image)
         if banner is None:
             raise UsageError(f"{path}: an ELF file, but not a Linux kernel", _NEED_KERNEL)
-        if not _has_pvh_note(image):
+        try:
+            startable = _has_pvh_note(image)
+        except struct.error:
+            raise UsageError(f"{path}: a vmlinux that was cut off", _NEED_KERNEL) from None
+        if not startable:
             raise UsageError(f"{path}: a vmlinux without a PVH note: QEMU can't start it", _NEED_KERNEL)
         return banner[1].decode("ascii", "replace")
 

@@ -70,6 +70,14 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     assert found.left() == []
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a guest test that did not run is a failure, whoever skipped it."""
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    idle = [word for word in ("skipped", "xfailed") for _ in reporter.stats.get(word, ())] if reporter else []
+    if os.environ.get("LAB_REQUIRE_GUESTS") and idle:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.guest)

@@ -5,6 +5,7 @@ Controls that only change the program share a boot; those that change the guest 
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def outcome_under(control: Control, scenario: Scenario, prepared: Prepared, gues
     record = session.new_record(case, {"accelerator": prepared.accelerator.name})
     limits = host.limits(scenario.timeout)
     with session.recorded(record, directory):
-        session.Session(case, directory, record, limits).run(guest, experiment.compile_case(case, prepared))
+        program = experiment.compile_case(case, prepared)
+        session.Session(case, directory, record, limits, time.monotonic() + limits.total).run(guest, program)
     experiment.judge(record, directory, scenario)
     assert record.ending_detail == "", record.ending_detail
     errors = {f.id: f.message for f in record.findings if f.outcome in (Outcome.ERROR, Outcome.SKIP)}
@@ -56,7 +58,7 @@ def test_each_control_fails_exactly_what_it_names(name: str, kernel: str, userla
             judge(control, guest)
     for control in scenario.controls:
         if control not in shared:
-            recipe = replace(prepared.recipe, append=control.settings.append)
+            recipe = replace(prepared.recipe, append=session.merge(scenario.settings, control.settings).append)
             with Guest(recipe, host.limits()) as guest:
                 judge(control, guest)
     assert wrong == {}, "control: (failed, should fail)"

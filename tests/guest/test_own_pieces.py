@@ -22,7 +22,7 @@ def unpacked(wanted: Wanted, place: Path) -> Path:
     assert entry is not None
     for pin in entry.packages:
         if not store.archive.has(pin):
-            store.archive.fetch([pin], store.mirror)
+            store.archive.fetch([pin], lambda: store.mirror)
         subprocess.run(["dpkg-deb", "-x", str(store.archive.path(pin)), str(place)], check=True)
     return place
 

@@ -87,3 +87,20 @@ def test_exec_is_transparent(lab: Lab) -> None:
 def test_shell_without_a_terminal(lab: Lab) -> None:
     done = lab("shell", "-q", stdin="echo $((6 * 7)); exit 5\n")
     assert (done.returncode, done.stdout) == (5, "42\n")
+
+
+def test_a_guest_that_panics_under_a_shell_is_lost(lab: Lab) -> None:
+    done = lab("shell", "-q", stdin="echo c > /proc/sysrq-trigger\nsleep 60\n")
+    assert done.returncode == 4 and "sysrq triggered crash" in done.stderr
+
+
+def test_exec_streams_both_ways_at_once(lab: Lab) -> None:
+    """More than an SSH window in either direction: neither side may wait for the other."""
+    text = "0123456789abcde\n" * 400_000
+    done = lab("exec", "-q", "--", "cat", stdin=text)
+    assert done.returncode == 0 and done.stdout == text
+
+
+def test_exec_is_ended_at_its_time_limit_whatever_it_prints(lab: Lab) -> None:
+    done = lab("exec", "-q", "--timeout", "5", "--", "yes")
+    assert done.returncode == 5 and "within 5 s" in done.stderr
