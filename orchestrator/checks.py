@@ -9,10 +9,11 @@ The observations themselves are described in scenarios/README.md.
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from orchestrator.names import nearest
 
 MAX_LENGTH = 1000  # characters of an expression
 MAX_NODES = 300
@@ -60,12 +61,6 @@ _NODES = (
     ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot, ast.In, ast.NotIn, ast.Call, ast.keyword, ast.Name, ast.Load,
     ast.Attribute, ast.Constant, ast.List, ast.Tuple,
 )  # fmt: skip
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The words "did you mean …?" with the nearest of the known ones, or nothing."""
-    close = difflib.get_close_matches(word[:100], list(known)[:5000], n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def parse(text: str) -> ast.Expression:

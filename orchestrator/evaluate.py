@@ -28,7 +28,8 @@ from orchestrator.model import (
     Scenario,
     Variant,
 )  # fmt: skip
-from orchestrator.observations import ObservationError, Observations, Observed, VmaView, signal_name
+from orchestrator.names import signal_name
+from orchestrator.observations import ObservationError, Observations, Observed, VmaView
 from orchestrator.versions import Version
 
 MAX_EVIDENCE = 12  # lines of one operand
@@ -239,7 +240,7 @@ def _not_reached(name: str, run: Observations) -> Finding:
     if run.record.ending is not Ending.COMPLETED:
         message = f"not reached: the run ended with {run.record.ending.value}"
         return _built_in(f"checkpoint-{name}", name, Outcome.ERROR, message, check)
-    end = f"exit status {ended.code}" if ended.signal is None else str(signal_name(ended.signal))
+    end = f"exit status {ended.code}" if ended.signal is None else signal_name(ended.signal)
     return _built_in(f"checkpoint-{name}", name, Outcome.FAIL, f"the program ended ({end}) without reaching it", check)
 
 

@@ -45,7 +45,6 @@ class PieceKind(StrEnum):
     USERLAND = "userland"
     SYSROOT = "sysroot"
     EMULATOR = "emulator"
-    AGENT = "agent"
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ observation is ever guessed: a file that was cut off counts as not there.
 from __future__ import annotations
 
 import re
-import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.checks import CheckError, nearest, pattern
+from orchestrator.checks import CheckError, pattern
 from orchestrator.collect import environment, procfs
 from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.model import Checkpoint, Ended, Evidence, Note, Vma
+from orchestrator.names import nearest, signal_name
 from orchestrator.rundir import RunDirectory, RunRecord, safe
 
 MAX_FILE = 128 << 20  # bytes
@@ -243,7 +243,8 @@ class Observations:
 
     def exit_signal(self) -> Observed:
         """The name of the signal that ended the program ("SIGSEGV"); None if it returned."""
-        return Observed(signal_name(self.ended().signal), (Evidence("run.json", 0, "ended"),))
+        number = self.ended().signal
+        return Observed(None if number is None else signal_name(number), (Evidence("run.json", 0, "ended"),))
 
     def output(self) -> Observed:
         """What the program printed."""
@@ -323,16 +324,6 @@ def load(path: Path) -> Observations:
     """The observations of a run directory. Raises UsageError if it is not one."""
     directory = RunDirectory.open(path)
     return Observations(directory, directory.load())
-
-
-def signal_name(number: int | None) -> str | None:
-    """SIGSEGV for 11; "signal 99" for one without a name."""
-    if number is None:
-        return None
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _get(values: Mapping[str, T], key: str, what: str) -> T:

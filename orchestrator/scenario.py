@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from orchestrator import checks, resources, yamlnodes
-from orchestrator.checks import CheckError, nearest
+from orchestrator.checks import CheckError
 from orchestrator.collect.procfs import LIMITS
 from orchestrator.errors import UsageError
 from orchestrator.model import Control, Expectation, Needs, Scenario, Settings, Variant
+from orchestrator.names import nearest
 from orchestrator.yamlnodes import Node
 
 FILE = "scenario.yaml"

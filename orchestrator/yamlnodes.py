@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from orchestrator.checks import nearest
 from orchestrator.errors import UsageError
+from orchestrator.names import nearest
 
 MAX_SIZE = 1 << 20  # bytes
 MAX_EVENTS = 50_000

@@ -50,9 +50,9 @@ def limits(values: list[str] | None) -> tuple[tuple[str, str], ...]:
     """Resource limits from NAME=BYTES, NAME=SOFT:HARD or NAME=unlimited words. Raises UsageError."""
     import re
 
-    from orchestrator.checks import nearest
     from orchestrator.collect.procfs import LIMITS
     from orchestrator.errors import UsageError
+    from orchestrator.names import nearest
 
     found = pairs(values, "--ulimit")
     for name, value in found:

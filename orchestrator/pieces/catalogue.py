@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from orchestrator.errors import UsageError
+from orchestrator.names import nearest
 
 LOCK = "lock.yaml"
 T = TypeVar("T")
@@ -84,9 +84,7 @@ class Catalogue:
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, with the nearest ones that do."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}", f"{hint}There are: {', '.join(names)}.")
+    return UsageError(f"unknown {kind} {name!r}{nearest(name, names, 0.5)}", f"there are: {', '.join(names)}")
 
 
 def load(folder: Path) -> Catalogue:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
+from orchestrator.names import signal_name
 from orchestrator.report import terminal_story
 from orchestrator.report.story import moments, tail
-from orchestrator.report.terminal_story import signal_name
 from orchestrator.report.text import PAGE, Paint, clean, columns, cut, flow, plural, seconds, wrap
 from orchestrator.rundir import RunDirectory, RunRecord
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.address_space import Change, Kind, resident
 from orchestrator.model import Vma
+from orchestrator.names import signal_name
 from orchestrator.report.story import Moment
 from orchestrator.report.text import (
     Paint,
@@ -292,11 +292,3 @@ def _notes(moment: Moment, width: int) -> list[str]:
         packed = []
         result += wrap(text, width, _label("note"))
     return result + (flow(packed, width, _label("note"), gap="   ") if packed else [])
-
-
-def signal_name(number: int) -> str:
-    """ "SIGSEGV", or "signal 77"."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -1,4 +1,4 @@
-"""Any kernel with any userland: all pairs of the catalogue reach SSH, one emulator start each."""
+"""Any kernel with any userland: all pairs of the catalogue reach SSH."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_userlands_by_suite_and_glibc(store: Store) -> None:
     assert store.userland_names("bookworm") == store.userland_names("2.36") == ["bookworm"]
     with pytest.raises(UsageError) as caught:
         store.userland_names("bookwrm")
-    assert "Did you mean bookworm" in caught.value.hint
+    assert "did you mean bookworm" in caught.value.message
 
 
 def test_default_and_named_images(store: Store) -> None:
