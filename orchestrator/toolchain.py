@@ -97,10 +97,13 @@ def _compile(argv: list[str], sysroot: Path, made: Path) -> str:
     try:
         made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=made.parent, prefix=".cc-") as place:
-            program, inputs = Path(place) / "program", Path(place) / "inputs"
-            _call([*argv, "-MMD", "-MF", str(inputs), "-o", str(program)], program)
+            program = Path(place) / "program"
+            _call([*argv, "-o", str(program)])
+            if program.stat().st_size > MAX_PROGRAM:
+                raise UsageError(f"the program has more than {MAX_PROGRAM >> 20} MiB")
             digest = _digest(program)
-            used = {str(file): _digest(file) for file in _inputs(inputs, argv) if not file.is_relative_to(sysroot)}
+            inputs = _inputs(_call([*argv, "-MM"]))
+            used = {str(file): _digest(file) for file in inputs if not file.is_relative_to(sysroot)}
             record = Path(place) / "made.json"
             record.write_text(json.dumps({"program": digest, "inputs": used}))
             program.replace(made.parent / digest)
@@ -111,26 +114,25 @@ def _compile(argv: list[str], sysroot: Path, made: Path) -> str:
     return digest
 
 
-def _call(argv: list[str], program: Path) -> None:
+def _call(argv: list[str]) -> str:
+    """What the compiler prints on standard output. Raises UsageError with its own words if it fails."""
     own = {name: value for name, value in os.environ.items() if name not in _COMPILER_VARIABLES}
     try:
         done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=LIMIT, check=False,
                               env={**own, "LC_ALL": "C"}, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         raise UsageError(f"the compiler did not end within {LIMIT:.0f} s: {shlex.join(argv)}") from None
-    if done.returncode != 0 or not program.is_file():
+    if done.returncode != 0:
         raise UsageError("the program does not compile:\n" + done.stderr.strip()[:8000],
                          "the compiler's words are above; it ran against the userland's own libc")
-    if program.stat().st_size > MAX_PROGRAM:
-        raise UsageError(f"the program has more than {MAX_PROGRAM >> 20} MiB")
+    return done.stdout
 
 
-def _inputs(rules: Path, argv: list[str]) -> set[Path]:
-    """The files in the make rules that the compiler wrote (-MMD), and the sources themselves."""
-    text = rules.read_text(errors="surrogateescape").replace("\\\n", " ") if rules.exists() else ""
-    named = [word.replace("\\ ", " ") for word in re.findall(r"(?:\\ |\S)+", text.partition(":")[2])]
-    sources = [word for word in argv if word.endswith(".c")]
-    return {Path(word).absolute() for word in (*named, *sources) if not word.endswith(":")}
+def _inputs(rules: str) -> set[Path]:
+    """The files in make rules as the compiler prints them (-MM): sources, and all that they include."""
+    words = re.findall(r"(?:\\[ #]|\$\$|\S)+", rules.replace("\\\n", " "))
+    names = [re.sub(r"\\([ #])", r"\1", word).replace("$$", "$") for word in words if not word.endswith(":")]
+    return {Path(name).absolute() for name in names}
 
 
 def _digest(file: Path) -> str:
