@@ -208,14 +208,15 @@ def _needs(scenario: Scenario, run: Observations) -> tuple[Outcome, str] | None:
 
 
 def _checkpoints(declared: Sequence[str], run: Observations) -> list[Finding]:
-    """A finding for each declared checkpoint that was not reached, or reached before its turn."""
+    """A finding for the first declared checkpoint that was not reached, and for each reached before its turn."""
     reached = [c for c in run.record.checkpoints if c.kind != "exit"]
     findings = []
     for index, name in enumerate(declared):
         first = _first(name, reached)
         if first is None:
             findings.append(_not_reached(name, run))
-        elif any(_comes_after(other, first, reached) for other in declared[:index]):
+            break  # those after it were not reached either, for the same reason
+        if any(_comes_after(other, first, reached) for other in declared[:index]):
             message = f"{name!r} was reached before a checkpoint that is declared before it"
             findings.append(_built_in(f"checkpoint-{name}", name, Outcome.FAIL, message, "checkpoints are in order"))
     return findings

@@ -51,7 +51,7 @@ def run(request: Request) -> Done:
     """
     wanted = find_scenario(request.scenario)
     settings = session.merge(wanted.settings, request.settings)
-    prepared = prepare(_with_append(request.choice, settings))
+    prepared = prepare(_with_append(request.choice, settings), announce=False)
     case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings)
     program = compile_case(case, prepared)
     directory = RunDirectory.create(request.output or _new_directory(case))

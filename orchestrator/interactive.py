@@ -60,7 +60,7 @@ def _terminal(running: Guest) -> int | None:
     resized = signal.signal(signal.SIGWINCH, lambda *_: None)  # select() is woken by the pipe
     woken = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     try:
-        tty.setraw(sys.stdin)
+        tty.setraw(sys.stdin, termios.TCSADRAIN)  # what was typed ahead stays
         return _pump(channel, wake_read)
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

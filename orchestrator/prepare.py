@@ -66,8 +66,9 @@ class Prepared:
         accelerator.mistrust(self.cache, f"a guest did not boot under KVM: {reason}")
 
 
-def prepare(choice: Choice) -> Prepared:
-    """Finds or builds all that ``choice`` names. Raises UsageError, PieceError or HostError."""
+def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
+    """Finds or builds all that ``choice`` names. ``announce``: say which accelerator and why, for a command
+    without a report. Raises UsageError, PieceError or HostError."""
     from orchestrator.pieces import Store
 
     cache = resources.cache()
@@ -78,7 +79,10 @@ def prepare(choice: Choice) -> Prepared:
     kernel = find_kernel(store, kernel_name, choice.modules)
     emulator = find_emulator(store, choice.qemu)
     sysroot, sysroot_key = _sysroot(store, userland)
-    chosen = choose_accelerator(choice.accel, emulator, kernel, cache)
+    chosen = accelerator.choose(
+        choice.accel, cache, lambda limit: prints_first_line(emulator, kernel.vmlinuz, "kvm", limit))
+    if announce and choice.accel == "auto":
+        progress.note(f"accelerator: {chosen.name} ({chosen.reason})", once=True)
     recipe = Recipe(
         kernel=kernel, userland=userland, agent=agent(sysroot, sysroot_key, cache), emulator=emulator,
         accelerator=chosen.name, append=choice.append, memory=choice.memory, cpus=choice.cpus,
@@ -94,22 +98,13 @@ def _fetch_together(store: Store, kernel: str, userland: str, qemu: str | None) 
 
     wanted = []
     if not _is_path(kernel):
-        wanted += [Wanted(PieceKind.KERNEL, name) for name in store.kernel_names(kernel)[:1]]
+        wanted.append(Wanted(PieceKind.KERNEL, _only(kernel, store.kernel_names(kernel))))
     if not _is_path(userland):
-        names = store.userland_names(userland)[:1]
-        wanted += [Wanted(kind, name) for name in names for kind in (PieceKind.USERLAND, PieceKind.SYSROOT)]
+        name = _only(userland, store.userland_names(userland))
+        wanted += [Wanted(kind, name) for kind in (PieceKind.USERLAND, PieceKind.SYSROOT)]
     if qemu is None or (qemu != "system" and not _is_path(qemu)):
         wanted.append(Wanted(PieceKind.EMULATOR, store.emulator_name(qemu)))
     store.prepare(wanted)
-
-
-def choose_accelerator(asked: str, emulator: Emulator, kernel: Kernel, cache: Path) -> Accelerator:
-    """The accelerator, proved where it must be, and said once."""
-    chosen = accelerator.choose(
-        asked, cache, lambda limit: prints_first_line(emulator, kernel.vmlinuz, "kvm", limit))
-    if asked == "auto":
-        progress.note(f"accelerator: {chosen.name} ({chosen.reason})", once=True)
-    return chosen
 
 
 def _image(store: Store, choice: Choice) -> tuple[str, str]:
@@ -189,6 +184,13 @@ def _sysroot(store: Store, userland: Userland) -> tuple[Path, str]:
     version = max(older, key=Version)
     progress.note(f"no C headers in {userland.name}: programs are compiled against glibc {version}", once=True)
     return _sysroot(store, store.userland(known[version]))
+
+
+def _only(pattern: str, names: list[str]) -> str:
+    """The one name that a pattern means. Raises UsageError where it means several."""
+    if len(names) > 1:
+        raise UsageError(f"{pattern} means several: {', '.join(names)}", "one guest takes one: name it")
+    return names[0]
 
 
 def _is_path(name: str) -> bool:

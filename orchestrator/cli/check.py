@@ -14,7 +14,9 @@ def check(
         str | None, typer.Option("--scenario", help="Another scenario (or version) than the run names.")
     ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show passing findings in full.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings.")
+    ] = False,
 ) -> None:
     """Evaluate the evidence of a run again, against the scenario as it is now. Changes nothing there."""
     from orchestrator import experiment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def report(record: RunRecord, directory: RunDirectory, json: Path | None, verbos
         from orchestrator.report import terminal, text
 
         colour = text.wants_colour(sys.stdout)
-        _print(terminal.render(record, directory.path, colour=colour, verbose=verbose))
+        width = min(max(shutil.get_terminal_size().columns, 60), 120) if text.is_terminal(sys.stdout) else 80
+        _print(terminal.render(record, directory.path, width=width, colour=colour, verbose=verbose))
     if json is not None:
         from orchestrator.report import json as json_report
 

@@ -200,7 +200,8 @@ def _finding(finding: Finding, width: int, paint: Paint, verbose: bool) -> list[
         for operand in finding.operands:
             result += _operand(operand, width, paint, verbose)
     result += _labelled("because", finding.because, width)
-    result += [paint(line, "dim") for line in _labelled("source", finding.source, width)]
+    if verbose or finding.outcome is not Outcome.PASS:
+        result += [paint(line, "dim") for line in _labelled("source", finding.source, width)]
     return result
 
 

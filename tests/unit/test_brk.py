@@ -144,4 +144,4 @@ def test_a_program_that_stops_half_way(copy: Path) -> None:
     assert found["grow"].outcome is Outcome.PASS
     assert found["shrink"].outcome is Outcome.ERROR
     assert "'shrunk' was not reached" in found["shrink"].message
-    assert found["checkpoint-shrunk"].outcome is Outcome.FAIL
+    assert found["checkpoint-spread"].outcome is Outcome.FAIL
