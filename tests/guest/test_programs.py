@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pexpect
 import pytest
 from conftest import NEWEST, OLDEST, Lab
 
@@ -104,3 +105,18 @@ def test_exec_streams_both_ways_at_once(lab: Lab) -> None:
 def test_exec_is_ended_at_its_time_limit_whatever_it_prints(lab: Lab) -> None:
     done = lab("exec", "-q", "--timeout", "5", "--", "yes")
     assert done.returncode == 5 and "within 5 s" in done.stderr
+
+
+def test_shell_on_a_terminal(lab: Lab) -> None:
+    words = lab.argv("shell")
+    shell = pexpect.spawn(words[0], words[1:], env=lab.environment(), cwd=str(lab.folder), timeout=120,
+                          encoding="utf-8")
+    shell.expect("# ")
+    shell.setwinsize(33, 111)
+    shell.sendline("tty; stty size; echo $((6 * 7))")
+    shell.expect("/dev/pts/")
+    shell.expect("42")
+    shell.sendline("exit 6")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert shell.exitstatus == 6
