@@ -38,7 +38,7 @@ static bool allowed(struct run *r)
 
 static void hold(struct run *r, enum hold kind, pid_t pid, const char *name, const char *more)
 {
-	static const char *const kinds[] = { "", "named", "stdin", "signal", "exec" };
+	static const char *const kinds[] = { "", "named", "stdin", "signal", "exec", "limit" };
 
 	pump_output(r);
 	pump_kmsg(r);
@@ -61,6 +61,20 @@ void checkpoint_exec(struct run *r)
 		hold(r, HOLD_EXEC, r->child, "exec", "");
 	if (r->hold == HOLD_NONE)	/* at a limit already */
 		ptrace(PTRACE_DETACH, r->child, 0, 0);
+}
+
+/* The host has lost patience: where does the program stand?  It is killed next. */
+void checkpoint_limit(struct run *r)
+{
+	bool gone;
+
+	if (r->exited || !allowed(r))
+		return;
+	r->held_stopped = true;
+	kill(r->child, SIGSTOP);
+	if (wait_stopped(r->child, &gone))
+		hold(r, HOLD_LIMIT, r->child, "limit", "");
+	r->hold = HOLD_NONE;
 }
 
 /* The process sent its message and stops itself. */

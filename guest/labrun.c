@@ -89,6 +89,8 @@ static void host_line(struct run *r, const char *line)
 			checkpoint_release(r);
 		r->watch_us = WATCH_MIN_US;
 	} else if (!strcmp(line, "kill")) {
+		if (r->hold == HOLD_NONE)
+			checkpoint_limit(r);
 		if (!r->reason)
 			r->reason = "killed";
 		tree_kill(r);
@@ -293,7 +295,7 @@ int main(int argc, char **argv)
 {
 	static struct run r = {
 		.limit = {
-			.output = 1U << 20, .checkpoints = 256, .file = 16U << 20, .tasks = 256,
+			.output = 1U << 20, .checkpoints = 256, .file = 64U << 20, .tasks = 256,
 			.input = 64, .pids = 512, .notes = 65536,
 		},
 		.in_fd = -1, .out_fd = -1, .err_fd = -1, .lab_fd = -1, .signal_fd = -1,

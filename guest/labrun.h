@@ -40,7 +40,7 @@ struct resource_limit {
 	struct rlimit value;
 };
 
-enum hold { HOLD_NONE, HOLD_NAMED, HOLD_STDIN, HOLD_SIGNAL, HOLD_EXEC };
+enum hold { HOLD_NONE, HOLD_NAMED, HOLD_STDIN, HOLD_SIGNAL, HOLD_EXEC, HOLD_LIMIT };
 
 struct run {
 	/* what the host asked for */
@@ -120,6 +120,7 @@ void snapshot(struct run *r, pid_t pid);
 
 /* checkpoint.c */
 void checkpoint_exec(struct run *r);
+void checkpoint_limit(struct run *r);
 void checkpoint_named(struct run *r, pid_t pid, const char *name);
 void checkpoint_stdin(struct run *r, pid_t pid, bool stop);
 void checkpoint_signal(struct run *r, pid_t pid, int signal);

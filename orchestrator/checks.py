@@ -28,7 +28,8 @@ class CheckError(ValueError):
 
 @dataclass(frozen=True)
 class Signature:
-    """How an observation is asked for. ``kinds`` of its arguments: text, regex, symbol, checkpoint, mapping."""
+    """How an observation is asked for. ``kinds`` of its arguments: text, regex, symbol, kconfig, checkpoint,
+    mapping."""
 
     kinds: tuple[str, ...]
     at: bool = False  # takes at=, and without it means the checkpoint of the expectation
@@ -46,8 +47,8 @@ OBSERVATIONS = {
     "reached": Signature(("checkpoint",)),
     "kernel_log": Signature(("regex",)),
     "sysctl": Signature(("text",)),
-    "kconfig": Signature(("text",)),
-    "symbol": Signature(("text",)),
+    "kconfig": Signature(("kconfig",)),
+    "symbol": Signature(("symbol",)),
     "tunable": Signature(("text",)),
     "cmdline": Signature(("text",)),
 }
@@ -144,6 +145,11 @@ def _allow_argument(function: str, kind: str, argument: ast.expr) -> None:
     assert isinstance(argument, ast.Constant)
     if kind == "regex":
         pattern(str(argument.value))
+    if kind in _SPELLED and not re.fullmatch(_SPELLED[kind], str(argument.value)):
+        raise CheckError(f"{function}() takes a name as {_SPELLED[kind]}, not {argument.value!r}")
+
+
+_SPELLED = {"kconfig": r"CONFIG_[A-Za-z0-9_]{1,100}", "symbol": r"[A-Za-z_][A-Za-z0-9_.]{0,199}"}
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -44,10 +44,21 @@ _OPERATORS = {
     if node not in (ast.Pow, ast.LShift, ast.RShift, ast.BitOr, ast.BitXor, ast.Invert)
 }  # fmt: skip
 
+
+
+def _modulo(left: object, right: object) -> object:
+    """Of numbers only: on a text % would format, without a bound."""
+    if not isinstance(left, int | float) or not isinstance(right, int | float):
+        raise TypeError("% is for numbers")
+    return left % right
+
+
+_OPERATORS[ast.Mod] = _modulo
+
 # what a wrong check, or simpleeval on it, raises
 _CHECK_ERRORS = (
     simpleeval.InvalidExpression, checks.CheckError, TypeError, ValueError, ArithmeticError, KeyError, IndexError,
-    AttributeError, RecursionError,
+    AttributeError, RecursionError, MemoryError,
 )  # fmt: skip
 
 

@@ -21,9 +21,9 @@ from orchestrator.prepare import Choice, prepare
 if TYPE_CHECKING:
     import paramiko
 
-def guest(choice: Choice) -> Guest:
-    """A guest that is ready to be entered. Raises UsageError, PieceError or HostError."""
-    prepared = prepare(choice)
+def guest(choice: Choice, *, announce: bool = True) -> Guest:
+    """A guest that is ready to be entered; ``announce`` as in prepare(). Raises UsageError, PieceError or HostError."""
+    prepared = prepare(choice, announce=announce)
     return Guest(prepared.recipe, host.limits(), fall_back=prepared.fall_back)
 
 

@@ -142,7 +142,7 @@ class Checkpoint:
 
     index: int  # 0-based, in order of time
     name: str
-    kind: str  # "exec" (loaded), "named" (lab_checkpoint), "stdin" (blocked reading it), "signal" (fatal), "exit"
+    kind: str  # exec (loaded), named (lab_checkpoint), stdin (waits for it), signal (fatal), limit, exit
     pid: int
     directory: str  # relative to the run directory: "evidence/00-start"
     seconds: float  # since the program was started, guest's monotonic clock

@@ -148,13 +148,14 @@ def own_emulator(name: str, path: Path) -> Emulator:
     if not (path.is_file() and os.access(path, os.X_OK)):
         raise UsageError(f"--qemu {path}: not an executable file", "give the path of qemu-system-x86_64")
     try:
-        said = subprocess.run([str(path), "--version"], capture_output=True, text=True, errors="replace", timeout=20,
-                              check=False, stdin=subprocess.DEVNULL).stdout
+        done = subprocess.run([str(path), "--version"], capture_output=True, text=True, errors="replace", timeout=20,
+                              check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(f"--qemu {path}: does not run: {error}") from None
-    found = re.search(r"QEMU emulator version (\d+(?:\.\d+)+)", said)
+    found = re.search(r"QEMU emulator version (\d+(?:\.\d+)+)", done.stdout)
     if found is None:
-        raise UsageError(f"--qemu {path}: `--version` does not say that it is QEMU")
+        said = done.stderr.strip().rpartition("\n")[2][:300]
+        raise UsageError(f"--qemu {path}: `--version` does not say that it is QEMU" + (f": {said}" if said else ""))
     if Version(found[1]) < Version(OLDEST_QEMU):
         progress.note(f"QEMU {found[1]} is known to crash guests under TCG; the lab's own is safe", once=True)
     return Emulator(name=name, argv=(str(path),), version=found[1])

@@ -130,12 +130,14 @@ class RunDirectory:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path) -> RunDirectory:
-        """A new, empty run directory. Raises UsageError if something is already there."""
+    def create(cls, path: Path, record: RunRecord | None = None) -> RunDirectory:
+        """A new run directory, with its first record. Raises UsageError if something is already there."""
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
                 raise UsageError(f"{path} is not empty", "give a new directory with --output")
+            if record is not None:
+                cls(path).save(record)
             (path / "evidence").mkdir()
         except OSError as error:
             raise UsageError(f"cannot write the run directory {path}: {error.strerror}",

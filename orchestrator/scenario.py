@@ -171,7 +171,10 @@ def _pairs(node: Node | None, names: str, allowed: str, values: str = "") -> tup
     for key, value in node.pairs():
         if not re.fullmatch(names, key):
             raise value.error(f"the name {key!r}", allowed)
-        found.append((key, value.scalar(values)))
+        text = value.scalar(values)
+        if re.search(r"[\r\n]", text):
+            raise value.error(f"{text[:100]!r} has a line end", "one line")
+        found.append((key, text))
     return tuple(found)
 
 

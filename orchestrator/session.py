@@ -34,6 +34,8 @@ _LIMITS = {  # labrun's reasons to end a program
     "checkpoint-limit": "the program came to more checkpoints than the lab keeps: it was ended",
 }
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_RESERVED = re.compile(r"exec|exit|limit|stdin-\d+|signal-\w+")  # checkpoints that the lab makes itself
+_OOM = re.compile(r"[Oo]ut of memory: Killed process")  # mm/oom_kill.c, __oom_kill_process()
 _BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
 
 
@@ -100,6 +102,7 @@ class Session:
         self._deadline = deadline
         self._step_deadline = 0.0
         self._killed = ""  # why the lab told labrun to end the program
+        self._forged: set[str] = set()  # lines of the kernel log that are not the kernel's
 
     def run(self, guest: Guest, program: Program) -> None:
         """The program from start to end; the record is filled and saved on the way.
@@ -116,7 +119,7 @@ class Session:
             ):
                 self._send(channel, b"".join(self._orders(program)))
                 self._pump(channel)
-            guest.check()
+            guest.check(self._forged)
         except GuestEnded:
             raise
         except GuestError as error:
@@ -166,7 +169,7 @@ class Session:
             if frame.type == "bye":
                 return
         said = channel.recv_stderr(2000).decode(errors="replace") if channel.recv_stderr_ready() else "nothing"
-        raise wire.ProtocolError(f"labrun ended without its last word; it said: {said}")
+        raise wire.ProtocolError(f"labrun ended (or was killed) without its last word; it said: {said}")
 
     def _receive(self, channel: paramiko.Channel, size: int) -> bytes:
         """Bytes from labrun. At a time limit the program is killed and labrun may finish; then LimitError."""
@@ -228,6 +231,8 @@ class Session:
             self._record.messages += [f"guest: {line}" for line in frame.text.splitlines()[:50]]
 
     def _on_started(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+        for name in ("evidence/output", "kernel.log"):  # that nothing is said will be evidence as well
+            self._directory.append(name, b"")
         self._step(self._limits.step)
         self._save()
 
@@ -239,8 +244,11 @@ class Session:
 
     def _on_checkpoint(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         name, kind = frame.attributes.get("name", ""), frame.attributes.get("kind", "")
-        if not _NAME.fullmatch(name) or kind not in ("exec", "named", "stdin", "signal"):
+        if not _NAME.fullmatch(name) or kind not in ("exec", "named", "stdin", "signal", "limit"):
             raise wire.ProtocolError(f"labrun announces the checkpoint {name!r} of kind {kind!r}")
+        if kind == "named" and _RESERVED.fullmatch(name):
+            self._record.messages.append(f"the program's checkpoint {name!r} has a name of the lab's own: named-{name}")
+            name = f"named-{name}"[:64]
         index = len(self._record.checkpoints)
         self._pending = Checkpoint(
             index=index, name=name, kind=kind, pid=frame.number("pid"), seconds=frame.number("ns") / 1e9,
@@ -269,6 +277,13 @@ class Session:
 
     def _on_kmsg(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         self._directory.append("kernel.log", frame.payload.removesuffix(b"\n") + b"\n")
+        for line in frame.text.splitlines():
+            head, _, text = line.partition(";")
+            level = head.partition(",")[0]
+            if level.isdecimal() and int(level[:6]) >> 3 != 0:  # a facility of user space: /dev/kmsg was written to
+                self._forged.add(text[:500])
+            elif _OOM.search(text):
+                self._record.messages.append(f"kernel: {text[:300]}")
 
     def _on_exit(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         reason = frame.attributes.get("reason", "")

@@ -25,6 +25,8 @@ from orchestrator.errors import HostError, UsageError
 CFLAGS = ("-std=gnu11", "-O0", "-g", "-Wall", "-fno-omit-frame-pointer", "-pthread")
 _COMPILER_VARIABLES = ("CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX",
                        "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES")  # fmt: skip
+LIBRARIES = ("-lm",)
+_UNLISTED = re.compile(rb"__has_include|\.incbin")  # make rules do not tell what these look at
 LIMIT = 120.0  # seconds for one compilation
 MAX_PROGRAM = 64 << 20  # bytes
 
@@ -45,11 +47,15 @@ def compile_program(sources: Sequence[Path], sysroot: Path, sysroot_key: str, ca
     if they do not compile, HostError if there is no compiler."""
     compiler = find_compiler()
     version = compiler_version(compiler)
-    words = [*_arguments(sysroot), *CFLAGS, *flags, *(f"-I{folder}" for folder in include)]
-    key = "\0".join([compiler, version, sysroot_key, *CFLAGS, *flags, *(str(s.absolute()) for s in sources)])
+    files = [str(source.absolute()) for source in sources]  # a name may begin with "-"
+    libraries = [flag for flag in flags if flag.startswith("-l")]
+    options = [flag for flag in flags if flag not in libraries]
+    words = [*_arguments(sysroot), *CFLAGS, *options, *(f"-I{folder}" for folder in include)]
+    argv = [compiler, *words, *files, *libraries, *LIBRARIES]  # a linker takes libraries after who needs them
+    key = "\0".join([compiler, version, sysroot_key, *CFLAGS, *flags, *files])
     folder = cache / "compiled"
     made = folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
-    found = _cached(made) or _compile([compiler, *words, *map(str, sources)], sysroot, made)
+    found = _cached(made) or _compile(argv, sources[0].absolute().parent, sysroot, made)
     shown = (Path(compiler).name, "--sysroot=…", *CFLAGS, *flags, *(source.name for source in sources))
     return Program(folder / found, found, version, shown)
 
@@ -92,18 +98,20 @@ def _cached(made: Path) -> str | None:
         return None
 
 
-def _compile(argv: list[str], sysroot: Path, made: Path) -> str:
-    """Runs the compiler; the program's SHA-256, which is its file's name as well."""
+def _compile(argv: list[str], folder: Path, sysroot: Path, made: Path) -> str:
+    """Runs the compiler in ``folder``; the program's SHA-256, which is its file's name as well."""
     try:
         made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=made.parent, prefix=".cc-") as place:
             program = Path(place) / "program"
-            _call([*argv, "-o", str(program)])
+            _call([*argv, "-o", str(program)], folder)
             if program.stat().st_size > MAX_PROGRAM:
                 raise UsageError(f"the program has more than {MAX_PROGRAM >> 20} MiB")
             digest = _digest(program)
-            inputs = _inputs(_call([*argv, "-MM"]))
+            inputs = _inputs(_call([*argv, "-MM"], folder), folder)
             used = {str(file): _digest(file) for file in inputs if not file.is_relative_to(sysroot)}
+            if any(_UNLISTED.search(file.read_bytes()) for file in map(Path, used)):
+                used[str(Path(place) / "never again")] = ""  # what such sources depend on is not known
             record = Path(place) / "made.json"
             record.write_text(json.dumps({"program": digest, "inputs": used}))
             program.replace(made.parent / digest)
@@ -114,25 +122,26 @@ def _compile(argv: list[str], sysroot: Path, made: Path) -> str:
     return digest
 
 
-def _call(argv: list[str]) -> str:
+def _call(argv: list[str], folder: Path) -> str:
     """What the compiler prints on standard output. Raises UsageError with its own words if it fails."""
     own = {name: value for name, value in os.environ.items() if name not in _COMPILER_VARIABLES}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=LIMIT, check=False,
-                              env={**own, "LC_ALL": "C"}, stdin=subprocess.DEVNULL)
+        done = subprocess.run(argv, capture_output=True, text=True, errors="surrogateescape", timeout=LIMIT,
+                              check=False, cwd=folder, env={**own, "LC_ALL": "C"}, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         raise UsageError(f"the compiler did not end within {LIMIT:.0f} s: {shlex.join(argv)}") from None
     if done.returncode != 0:
-        raise UsageError("the program does not compile:\n" + done.stderr.strip()[:8000],
+        said = done.stderr.strip()[:8000].encode(errors="replace").decode()
+        raise UsageError(f"the program does not compile:\n{said}",
                          "the compiler's words are above; it ran against the userland's own libc")
     return done.stdout
 
 
-def _inputs(rules: str) -> set[Path]:
+def _inputs(rules: str, folder: Path) -> set[Path]:
     """The files in make rules as the compiler prints them (-MM): sources, and all that they include."""
     words = re.findall(r"(?:\\[ #]|\$\$|\S)+", rules.replace("\\\n", " "))
     names = [re.sub(r"\\([ #])", r"\1", word).replace("$$", "$") for word in words if not word.endswith(":")]
-    return {Path(name).absolute() for name in names}
+    return {folder / name for name in names}
 
 
 def _digest(file: Path) -> str:

@@ -15,11 +15,11 @@ class Version:
     """
 
     def __init__(self, text: str) -> None:
-        match = re.match(r"\d+(?:\.\d+)*", text)
+        match = re.fullmatch(r"(\d+(?:\.\d+)*)(?:[-+~].*)?", text)
         if match is None:
             raise ValueError(f"not a version: {text!r}")
         self.text = text
-        numbers = [int(part[:9]) for part in match[0].split(".")]
+        numbers = [int(part[:9]) for part in match[1].split(".")]
         while numbers and numbers[-1] == 0:
             numbers.pop()
         self.numbers = tuple(numbers)

@@ -6,15 +6,16 @@ names a path outside of /proc is a ProtocolError, never trusted.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from orchestrator.errors import GuestError
+from orchestrator.errors import GuestError, LabError
 
 PROTOCOL = 1
 MAX_HEADER = 1024  # bytes
-MAX_PAYLOAD = 32 << 20  # bytes of one frame
+MAX_PAYLOAD = 80 << 20  # bytes of one frame
 MAX_TOTAL = 1 << 30  # bytes of one run
 
 _HEADER = re.compile(r"([a-z]{1,16}) (\d{1,10})((?: [a-z]{1,16}=[^ \x00-\x1f\x7f]{0,200})*)")
@@ -102,8 +103,11 @@ def evidence_name(frame: Frame) -> str:
 
 
 def command(*words: str | int) -> bytes:
-    """One line to labrun."""
-    return (" ".join(str(word) for word in words) + "\n").encode()
+    """One line to labrun. Raises LabError for words that would make more than one."""
+    line = " ".join(str(word) for word in words)
+    if "\n" in line or "\0" in line:
+        raise LabError(f"{line[:100]!r} is no line for labrun")
+    return os.fsencode(line + "\n")
 
 
 def blob(content: bytes, *words: str | int) -> bytes:

@@ -42,6 +42,7 @@ def _run() -> int:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:  # closed by whoever started us: later files must not get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w" if number else "r"))
+    from orchestrator import resources
     from orchestrator.cli.app import app
     from orchestrator.errors import LabError
 
@@ -58,6 +59,8 @@ def _run() -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}")
+        if error.filename and str(error.filename).startswith(str(resources.cache())):
+            _say("hint: the cache must be a folder that can be written; LAB_CACHE names another one")
         return 3
     return 0
 

@@ -35,7 +35,7 @@ def exec_(
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
     with contextlib.ExitStack() as stack:
         with options.shown(quiet):
-            guest = stack.enter_context(interactive.guest(choice))
+            guest = stack.enter_context(interactive.guest(choice, announce=not quiet))
         code = interactive.execute(guest, command, timeout)
     raise typer.Exit(128 if code is None else code)
 
@@ -60,6 +60,6 @@ def shell(
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
     with contextlib.ExitStack() as stack:
         with options.shown(quiet):
-            guest = stack.enter_context(interactive.guest(choice))
+            guest = stack.enter_context(interactive.guest(choice, announce=not quiet))
         code = interactive.shell(guest)
     raise typer.Exit(code)

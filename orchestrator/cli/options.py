@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from orchestrator.prepare import Choice
+    from orchestrator.progress import Event
 
 Image = Annotated[str | None, typer.Option("--image", "-i", help="A named kernel + userland (`lab image list`).")]
 Kernel = Annotated[
@@ -79,6 +80,16 @@ def pairs(values: list[str] | None, option: str, pattern: str = r"[A-Za-z0-9_.\-
     return tuple(found)
 
 
+def _notes(event: Event) -> None:
+    """What must be said even to who wants no progress: a retry, a fallback, a drift from the lock."""
+    if event.kind == "note":
+        import sys
+
+        from orchestrator.report.text import clean
+
+        print(f"lab: {clean(event.what)}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def shown(quiet: bool) -> Iterator[None]:
     """Shows progress on stderr while the block runs."""
@@ -86,7 +97,8 @@ def shown(quiet: bool) -> Iterator[None]:
     from orchestrator.report.live import Live
 
     if quiet:
-        yield
+        with progress.listening(_notes):
+            yield
         return
     with Live() as live, progress.listening(live):
         yield

@@ -71,13 +71,13 @@ def parse_sysctl(document: Document) -> dict[str, Value]:
 
 
 def parse_symbols(document: Document) -> dict[str, tuple[bool, int]]:
-    """``name present|absent`` lines: whether, and on which line."""
+    """``name present TYPE`` or ``name absent`` lines: whether, and on which line."""
     found: dict[str, tuple[bool, int]] = {}
     for number, line in enumerate(document.lines, 1):
-        match = re.fullmatch(r"([A-Za-z0-9_.$]{1,200}) (present|absent)", line)
+        match = re.fullmatch(r"([A-Za-z0-9_.$]{1,200}) (?:(present)(?: [A-Za-z?])?|absent)", line)
         if match is None:
             raise document.garbled(number, "a symbol")
-        found[match[1]] = (match[2] == "present", number)
+        found[match[1]] = (match[2] is not None, number)
     return found
 
 

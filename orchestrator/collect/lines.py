@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.errors import LabError
 from orchestrator.model import Evidence
 
-MAX_LINES = 1_000_000
+MAX_LINES = 4_000_000
 MAX_LINE = 20_000  # characters; a longer line is not what the kernel writes
 SHOWN = 160  # characters of a line in a message or a finding
 

@@ -14,16 +14,16 @@ from orchestrator.model import Ending
 _PATTERNS: tuple[tuple[Ending, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern))
     for kind, pattern in (
-        (Ending.PANIC, r"Kernel panic - not syncing"),  # kernel/panic.c, vpanic()
-        (Ending.LOCKUP, r"BUG: soft lockup|hard LOCKUP"),  # kernel/watchdog.c
-        (Ending.RCU_STALL, r"rcu\w*:? .*(?:self-detected stall|detected (?:expedited )?stalls?)"),  # tree_stall.h
-        (Ending.HUNG_TASK, r"INFO: task .{1,80} blocked (?:on .{1,80} )?for more than \d+ seconds"),  # hung_task.c
-        (Ending.OOPS, r"BUG: unable to handle|BUG: kernel NULL pointer"),  # arch/x86/mm/fault.c
-        (Ending.OOPS, r"general protection fault.*\[#\d+\]|Oops: .*\[#\d+\]|double fault: .*\[#\d+\]"),  # dumpstack.c
-        (Ending.BUG, r"kernel BUG at |\bBUG: "),  # lib/bug.c; KASAN, bad page state, …
+        (Ending.PANIC, r"^Kernel panic - not syncing"),  # kernel/panic.c, vpanic()
+        (Ending.LOCKUP, r"^(?:watchdog: )?BUG: soft lockup|^(?:NMI )?watchdog: .*hard LOCKUP"),  # kernel/watchdog.c
+        (Ending.RCU_STALL, r"^(?:rcu: )?INFO: rcu.*(?:self-detected stall|detected (?:expedited )?stalls?)"),
+        (Ending.HUNG_TASK, r"^INFO: task .{1,80} blocked (?:on .{1,80} )?for more than \d+ seconds"),  # hung_task.c
+        (Ending.OOPS, r"^BUG: unable to handle|^BUG: kernel NULL pointer"),  # arch/x86/mm/fault.c
+        (Ending.OOPS, r"^(?:general protection fault|Oops: |double fault: |invalid opcode: ).*\[#\d+\]"),  # dumpstack.c
+        (Ending.BUG, r"^kernel BUG at |^BUG: "),  # lib/bug.c; KASAN, bad page state, …
         # kernel/panic.c, __warn(): "WARNING: CPU: 0 PID: 1 at f.c:1 fn"; from 6.19 on
         # "WARNING: f.c:1 at fn, CPU#0: comm/1"
-        (Ending.WARNING, r"WARNING: (?:CPU: \d+ |.{1,200} at .{1,200}CPU#\d+)"),
+        (Ending.WARNING, r"^WARNING: (?:CPU: \d+ |.{1,200} at .{1,200}CPU#\d+)"),
     )
 )
 
@@ -32,13 +32,23 @@ FATAL = frozenset({Ending.PANIC, Ending.OOPS, Ending.BUG})
 _PRINTK = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
 
 
+def stamped(line: str) -> bool:
+    """Whether the line begins with printk's time stamp."""
+    return _PRINTK.match(line) is not None
+
+
+def text_of(line: str) -> str:
+    """What the kernel said, without its time stamp."""
+    stamp = _PRINTK.match(line)
+    return (line[stamp.end() :] if stamp else line).rstrip()
+
+
 def classify(line: str) -> Ending | None:
     """The kind of trouble that a console line reports, or None for an ordinary line.
 
     printk's time stamp is optional: a kernel may be configured without it.
     """
-    stamp = _PRINTK.match(line)
-    text = line[stamp.end() :] if stamp else line
+    text = text_of(line)
     return next((kind for kind, pattern in _PATTERNS if pattern.search(text)), None)
 
 

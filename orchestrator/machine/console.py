@@ -20,7 +20,7 @@ import pexpect
 from pexpect import fdpexpect
 
 from orchestrator.errors import HostError
-from orchestrator.machine.classify import FATAL, classify, lab_line
+from orchestrator.machine.classify import FATAL, classify, lab_line, stamped
 from orchestrator.model import Ending
 
 MAX_LOG = 16 << 20  # bytes kept of one guest's console
@@ -63,6 +63,7 @@ class Console:
         self.warnings: list[str] = []  # init's "LAB: warn …"
         self.last_heard = self._opened
         self.lines = 0
+        self._stamps = False  # this kernel's lines carry time stamps
         self.closed = False  # QEMU closed its end
         self.log_error = ""
         self._spawn = fdpexpect.fdspawn(connection.fileno(), timeout=None, maxread=1 << 16)
@@ -109,7 +110,8 @@ class Console:
         self._keep(chunk)
         line = chunk.decode("utf-8", "replace").rstrip("\r\n")
         now = time.monotonic()
-        kind = classify(line)
+        self._stamps = self._stamps or stamped(line)
+        kind = classify(line) if stamped(line) or not self._stamps else None  # else it is not the kernel's
         word = lab_line(line)
         with self._changed:
             self.last_heard = now

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -23,6 +23,7 @@ from orchestrator import processes, progress
 from orchestrator.errors import GuestError, HostError, LimitError
 from orchestrator.host import Limits
 from orchestrator.machine import qemu
+from orchestrator.machine.classify import FATAL, text_of
 from orchestrator.machine.console import Console
 from orchestrator.machine.monitor import Monitor
 from orchestrator.machine.ssh import Identity, Ssh, new_identity
@@ -111,18 +112,23 @@ class Guest:
         """CPU time of QEMU so far, seconds."""
         return processes.cpu_seconds(self._process.pid)
 
-    def check(self) -> None:
-        """Raises GuestEnded if the kernel has panicked, oopsed or hit a BUG, or QEMU has ended."""
-        fatal = self.console.fatal()
+    def check(self, forged: Collection[str] = ()) -> None:
+        """Raises GuestEnded if the kernel has panicked, oopsed or hit a BUG, or QEMU has ended. The texts in
+        ``forged`` are known not to be the kernel's own."""
+        found = (s for s in self.console.sightings if s.kind in FATAL)
+        fatal = next((s for s in found if text_of(s.line) not in forged), None)
         if fatal:
             raise GuestEnded(fatal.kind, f"the guest's kernel reports: {fatal.line.strip()}")
         if self._process.poll() is not None:
-            raise GuestEnded(Ending.LOST_GUEST, f"QEMU ended by itself ({self._status()})")
+            raise GuestEnded(Ending.LOST_GUEST, f"the guest powered off or restarted (QEMU: {self._status()})")
 
     def why_lost(self, error: Exception) -> GuestEnded:
         """What became of a guest that no longer answers: waits for QEMU's or the kernel's last word."""
         deadline = time.monotonic() + 2.0
         self.console.wait(lambda: self.console.closed or self.console.fatal() is not None, deadline)
+        if self.console.closed:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(2.0)
         try:
             self.check()
         except GuestEnded as ended:

@@ -63,6 +63,9 @@ def _mappings(run: RunDirectory, checkpoint: Checkpoint) -> tuple[tuple[Vma, ...
     for name, parse in (("smaps", procfs.parse_smaps), ("maps", procfs.parse_maps)):
         file = f"{checkpoint.directory}/proc/{checkpoint.pid}/{name}"
         try:
+            if name == "smaps" and (cut := _cut_off(run, file)):
+                problem = cut
+                continue
             content = content_of(run, file)
             if content:
                 return parse(Document.of(file, content)), file, problem or _cut_off(run, file)

@@ -217,7 +217,8 @@ def _quiet(found: Iterable[Change]) -> list[str]:
     totals: dict[str, int] = {}
     for change in filter(_is_quiet, found):
         name = _name(change.vma)
-        totals[name] = totals.get(name, 0) + (change.rss_after or 0) - (change.rss_before or 0)
+        if change.rss_before is not None and change.rss_after is not None:
+            totals[name] = totals.get(name, 0) + change.rss_after - change.rss_before
     return [f"{name} RSS {plus(count)}" for name, count in totals.items()]
 
 

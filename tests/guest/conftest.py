@@ -6,6 +6,7 @@ These tests never skip: where a guest can't be booted, that is a failure.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -43,8 +44,12 @@ class Lab:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """`lab` in the background, for tests that end it."""
-        return subprocess.Popen(self.argv(*words), cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            self.argv(*words), cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            # a runner in the background has SIGINT ignored, and who inherits that keeps it so
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
 
     def left(self) -> list[str]:
         """Command lines of the test's processes that still live."""

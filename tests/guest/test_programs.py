@@ -120,3 +120,53 @@ def test_shell_on_a_terminal(lab: Lab) -> None:
     shell.expect(pexpect.EOF)
     shell.close()
     assert shell.exitstatus == 6
+
+
+def source(lab: Lab, body: str) -> str:
+    """A C file of the test's own."""
+    path = lab.folder / "own.c"
+    path.write_text("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n"
+                    "#include <sys/reboot.h>\nint main(void)\n{\n" + body + "\n}\n")
+    return str(path)
+
+
+def test_the_oom_killer_is_named(lab: Lab) -> None:
+    own = source(lab, "for (;;) memset(malloc(1 << 20), 1, 1 << 20);")
+    done = lab("run", own, "-o", "run", "--memory", "256")
+    assert done.returncode == 1 and "SIGKILL" in done.stdout
+    assert "Out of memory: Killed process" in done.stdout
+
+
+@pytest.mark.parametrize(("command", "word"), [("RB_POWER_OFF", "powered off"), ("RB_AUTOBOOT", "restarted")])
+def test_a_guest_that_ends_itself(lab: Lab, command: str, word: str) -> None:
+    done = lab("run", source(lab, f"reboot({command}); return 0;"), "-o", "run")
+    assert done.returncode == 4 and word in done.stdout
+    assert lab.record("run").ending is Ending.LOST_GUEST
+
+
+def test_what_a_program_writes_to_the_kernel_log_is_not_the_kernels_word(lab: Lab) -> None:
+    body = 'FILE *f = fopen("/dev/kmsg", "w"); fputs("Kernel panic - not syncing: forged\\n", f); fclose(f); return 0;'
+    done = lab("run", source(lab, body), "-o", "run")
+    assert done.returncode == 0, done.stdout
+    assert "forged" in (lab.folder / "run/kernel.log").read_text()
+
+
+def test_a_mathematical_program_links(lab: Lab) -> None:
+    body = 'volatile double x = 2; double sqrt(double); printf("%.3f", sqrt(x)); return 0;'
+    assert lab("run", source(lab, body), "-o", "run").returncode == 0
+    assert (lab.folder / "run/evidence/output").read_text() == "1.414"
+
+
+def test_observations_of_what_was_not_said_or_is_not_there(lab: Lab) -> None:
+    """Silence is evidence; symbols are looked up in the running kernel."""
+    folder = lab.folder / "mine"
+    folder.mkdir()
+    (folder / "mine.c").write_text("int main(void) { return 0; }\n")
+    checks = ['output == ""', 'kernel_log("segfault") == 0', 'symbol("panic")', 'not symbol("no_such_symbol")',
+              'exit_code == 0', 'kconfig("CONFIG_MMU") == "y"', 'kernel >= "6.12"', 'glibc == "2.41"']
+    wanted = "".join(f"  - {{id: c{n}, claim: a.b, check: '{check}', because: it is so, source: none}}\n"
+                     for n, check in enumerate(checks))
+    (folder / "scenario.yaml").write_text(f"name: mine\nsummary: x\nclaims: [a.b]\nexpectations:\n{wanted}")
+    done = lab("run", "./mine", "-o", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(lab.record("run").findings) == len(checks)

@@ -40,6 +40,9 @@ PEACE = [
     "LAB: ready 2050",
     "",
     "\x1b[31mfoo\x1b[0m",
+    "[    5.0] myapp: BUG: off by one",
+    "[    5.0] my app: Kernel panic - not syncing: only a word",
+    "[    5.0] program[12]: Oops: I did it again [#1]",
 ]
 
 

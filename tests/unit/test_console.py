@@ -32,6 +32,15 @@ def test_lines_are_kept_and_classified(tmp_path: Path) -> None:
     assert (tmp_path / "console.log").read_bytes().startswith(b"[    0.1] hello\r\n")
 
 
+def test_lines_without_a_stamp_are_not_the_kernels_where_others_have_one() -> None:
+    console, far = opened()
+    far.sendall(b"[    0.1] Linux version 6.1\nBUG: written to the console by a program\n")
+    far.close()
+    assert console.wait(lambda: console.closed, soon())
+    console.close()
+    assert console.sightings == []
+
+
 def test_what_has_no_newline_at_the_end_is_kept(tmp_path: Path) -> None:
     console, far = opened(tmp_path / "console.log")
     far.sendall(b"[    0.1] half a li")

@@ -31,7 +31,10 @@ PROGRAM = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/wait.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -84,6 +87,20 @@ int main(int argc, char **argv)
 		char *p = sbrk(0);
 		getchar(), (void)!brk(p + 4096), getchar(), (void)!brk(p), getchar();
 	}
+	if (!strcmp(mode, "poll")) {
+		struct pollfd p = { 0, POLLIN, 0 };
+		poll(&p, 1, -1), read(0, &c, 1), exit(c);
+	}
+	if (!strcmp(mode, "select")) {
+		fd_set set;
+		FD_ZERO(&set); FD_SET(0, &set);
+		select(1, &set, NULL, NULL, NULL), read(0, &c, 1), exit(c);
+	}
+	if (!strcmp(mode, "epoll")) {
+		struct epoll_event e = { .events = EPOLLIN };
+		int set = epoll_create1(0);
+		epoll_ctl(set, EPOLL_CTL_ADD, 0, &e), epoll_wait(set, &e, 1, -1), read(0, &c, 1), exit(c);
+	}
 	if (!strcmp(mode, "threads")) {
 		pthread_create(t, NULL, spin, NULL), pthread_create(t + 1, NULL, wait_for_ever, NULL);
 		lab_checkpoint("threads"), _exit(0);
@@ -102,6 +119,7 @@ int main(int argc, char **argv)
 	if (!strcmp(mode, "noteflood")) for (;;) lab_note("a", "b");
 	if (!strcmp(mode, "endless")) for (;;) lab_checkpoint("again");
 	if (!strcmp(mode, "spin")) spin(NULL);
+	if (!strcmp(mode, "stuck")) lab_checkpoint("one"), spin(NULL);
 	if (!strcmp(mode, "daemon")) {
 		if (fork() == 0) { setsid(); if (fork() == 0) pause(); _exit(0); }
 		wait(NULL);
@@ -287,6 +305,20 @@ def test_a_blocked_read_is_a_checkpoint(run: Run) -> None:
     assert names(labrun) == ["stdin-1", "stdin-2", "stdin-3"]
     assert [b"[heap]" in maps for maps in labrun.files("/maps")] == [True, True, False]
     assert last(labrun) == {"code": "0"}
+
+
+@pytest.mark.parametrize("mode", ["poll", "select", "epoll"])
+def test_waiting_for_input_in_a_set_is_a_checkpoint_too(run: Run, mode: str) -> None:
+    labrun = run(mode)
+    assert [frame.attributes["name"] for frame in labrun.of("checkpoint")] == ["stdin-1"]
+    assert last(labrun) == {"code": "10"}, "it read the line end"
+
+
+def test_a_program_that_is_killed_is_looked_at_first(run: Run) -> None:
+    labrun = run("stuck", on_ready=b"go\nkill\n")
+    _, limit = labrun.of("checkpoint")
+    assert limit.attributes["kind"] == "limit" and b"[stack]" in labrun.files("/maps")[1]
+    assert last(labrun) == {"signal": "9", "reason": "killed"}
 
 
 def test_a_reader_among_threads_is_stopped(run: Run) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator import wire
+from orchestrator.errors import LabError
 
 
 def reader(data: bytes, step: int = 7):
@@ -71,6 +72,11 @@ def test_paths_that_would_escape_are_refused(name: str) -> None:
 def test_numbers(value: str) -> None:
     with pytest.raises(wire.ProtocolError):
         wire.Frame("exit", {"code": value}, b"").number("code")
+
+
+def test_no_order_becomes_two() -> None:
+    with pytest.raises(LabError):
+        wire.command("sysctl", "vm.swappiness", "10\nlimit checkpoints 1")
 
 
 def test_orders() -> None:
