@@ -15,7 +15,8 @@ from orchestrator.names import nearest
 from orchestrator.yamlnodes import Node
 
 FILE = "scenario.yaml"
-EXIT = "exit"  # the checkpoint at the program's end, which every run has
+EXIT = "exit"  # the last of every run
+OWN = re.compile(r"exec|exit|limit|stdin-\d{1,4}|signal-\w{1,16}")  # the checkpoints that the lab makes itself
 TIMEOUT = 30.0  # seconds for a step on a host of reference speed
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -185,7 +186,7 @@ def _expectation(node: Node, claims: Collection[str], declared: Sequence[str]) -
         raise keys["claim"].error(f"{claim!r} is not in claims{nearest(claim, claims)}", ", ".join(claims))
     at = keys["at"].text() if "at" in keys else ""
     if at and not _known(at, declared):
-        raise keys["at"].error(f"unknown checkpoint {at!r}{nearest(at, declared)}", ", ".join((*declared, EXIT)))
+        raise _unknown_checkpoint(keys["at"], at, declared)
     if "variants" in keys:
         both = next((key for key in _VARIANT if key in keys), None)
         if both:
@@ -218,12 +219,17 @@ def _expression(node: Node, at: str, declared: Sequence[str]) -> None:
         if not name and not at:
             raise node.error("it looks at a checkpoint, and none is named", 'at: NAME, or at="NAME" in the call')
         if name and not _known(name, declared):
-            raise node.error(f"unknown checkpoint {name!r}{nearest(name, declared)}", ", ".join((*declared, EXIT)))
+            raise _unknown_checkpoint(node, name, declared)
 
 
 def _known(at: str, declared: Sequence[str]) -> bool:
     name, hash_, number = at.partition("#")
-    return (name in declared or name == EXIT) and (not hash_ or bool(re.fullmatch(r"[1-9]\d{0,5}", number)))
+    named = name in declared or bool(OWN.fullmatch(name))
+    return named and (not hash_ or bool(re.fullmatch(r"[1-9]\d{0,5}", number)))
+
+
+def _unknown_checkpoint(node: Node, name: str, declared: Sequence[str]) -> UsageError:
+    return node.error(f"unknown checkpoint {name!r}{nearest(name, declared)}", ", ".join((*declared, "exec", EXIT)))
 
 
 def _controls(node: Node | None, ids: Sequence[str]) -> tuple[Control, ...]:

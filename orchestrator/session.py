@@ -34,7 +34,6 @@ _LIMITS = {  # labrun's reasons to end a program
     "checkpoint-limit": "the program came to more checkpoints than the lab keeps: it was ended",
 }
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-_RESERVED = re.compile(r"exec|exit|limit|stdin-\d+|signal-\w+")  # checkpoints that the lab makes itself
 _OOM = re.compile(r"[Oo]ut of memory: Killed process")  # mm/oom_kill.c, __oom_kill_process()
 _BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
 
@@ -246,7 +245,7 @@ class Session:
         name, kind = frame.attributes.get("name", ""), frame.attributes.get("kind", "")
         if not _NAME.fullmatch(name) or kind not in ("exec", "named", "stdin", "signal", "limit"):
             raise wire.ProtocolError(f"labrun announces the checkpoint {name!r} of kind {kind!r}")
-        if kind == "named" and _RESERVED.fullmatch(name):
+        if kind == "named" and scenario.OWN.fullmatch(name):
             self._record.messages.append(f"the program's checkpoint {name!r} has a name of the lab's own: named-{name}")
             name = f"named-{name}"[:64]
         index = len(self._record.checkpoints)

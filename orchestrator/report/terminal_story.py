@@ -178,6 +178,8 @@ def _summary(moment: Moment, width: int) -> list[str]:
 
 def _name(vma: Vma) -> str:
     name = vma.name.rsplit("/", 1)[1] if vma.name.startswith("/") else vma.name
+    if name.startswith("[") and vma.name.startswith("/"):  # a file must not look like the kernel's own names
+        name = vma.name
     return clean(name, 80) or "anonymous"
 
 
