@@ -63,6 +63,7 @@ class Console:
         self.warnings: list[str] = []  # init's "LAB: warn …"
         self.last_heard = self._opened
         self.lines = 0
+        self.kernel_spoke = False  # its banner was seen, maybe behind what the firmware left on the line
         self._stamps = False  # this kernel's lines carry time stamps
         self.closed = False  # QEMU closed its end
         self.log_error = ""
@@ -111,6 +112,7 @@ class Console:
         line = chunk.decode("utf-8", "replace").rstrip("\r\n")
         now = time.monotonic()
         self._stamps = self._stamps or stamped(line)
+        self.kernel_spoke = self.kernel_spoke or "Linux version " in line
         kind = classify(line) if stamped(line) or not self._stamps else None  # else it is not the kernel's
         word = lab_line(line)
         with self._changed:

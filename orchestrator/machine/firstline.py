@@ -17,13 +17,13 @@ from orchestrator.model import Emulator
 
 
 def prints_first_line(emulator: Emulator, kernel: Path, accelerator: str, limit: float) -> bool:
-    """Whether ``kernel``, booted with ``accelerator``, prints something on its console within ``limit``
-    seconds. The guest is killed then, whatever it does."""
+    """Whether ``kernel``, booted with ``accelerator``, prints its banner on the console within ``limit``
+    seconds; what the firmware prints before proves nothing. The guest is killed then, whatever it does."""
     console, console_far = socket.socketpair()
     monitor, monitor_far = socket.socketpair()
     with console_far, monitor_far:
         channels = qemu.Channels(console_far.fileno(), monitor_far.fileno())
-        machine = qemu.Machine(kernel=kernel, initrd="/dev/null", append=("earlyprintk=serial,ttyS0",),
+        machine = qemu.Machine(kernel=kernel, initrd="", append=("earlyprintk=serial,ttyS0",),
                                accelerator=accelerator, sandbox=False)
         argv = qemu.command(emulator.argv, machine, channels)
         begin = time.monotonic()
@@ -33,8 +33,8 @@ def prints_first_line(emulator: Emulator, kernel: Path, accelerator: str, limit:
     try:
         with contextlib.suppress(GuestError):
             control.greet(limit)
-        listener.wait(lambda: listener.lines > 0 or listener.closed, begin + limit)
-        return listener.lines > 0
+        listener.wait(lambda: listener.kernel_spoke or listener.closed, begin + limit)
+        return listener.kernel_spoke
     finally:
         process.kill()
         process.wait()

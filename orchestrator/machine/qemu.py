@@ -21,7 +21,7 @@ class Machine:
     """The hardware and the boot of one guest. ``memory`` in MiB."""
 
     kernel: Path
-    initrd: str  # a path; "/proc/self/fd/N" for an inherited memory file
+    initrd: str  # a path; "/proc/self/fd/N" for an inherited memory file; "" for none
     append: tuple[str, ...] = ()
     memory: int = 768
     cpus: int = 1
@@ -74,7 +74,7 @@ def boot(machine: Machine) -> list[str]:
     """Kernel, initramfs and kernel command line; the user's words come last and win."""
     return [
         "-kernel", str(machine.kernel),
-        "-initrd", machine.initrd,
+        *(["-initrd", machine.initrd] if machine.initrd else []),
         "-append", " ".join((*BASE_APPEND, *machine.append)),
     ]  # fmt: skip
 
