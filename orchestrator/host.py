@@ -38,12 +38,12 @@ class Limits:
 
 
 def limits(step: float = 30.0, total: float | None = None) -> Limits:
-    """The limits of one run on this host. A ``total`` that the user gave is taken as it is, and bounds
-    the others."""
+    """The limits of one run on this host. A ``total`` that the user gave is taken as it is, bounds the
+    others, and is the limit of each step as well: who asks for an hour has a program that needs it."""
     factor = slowdown()
-    whole = total if total is not None else 600 * factor
-    return Limits(boot=min(120 * factor, whole), silence=min(45 * factor, whole),
-                  step=min(step * factor, whole), total=whole)
+    if total is None:
+        return Limits(boot=120 * factor, silence=45 * factor, step=step * factor, total=600 * factor)
+    return Limits(boot=min(120 * factor, total), silence=min(45 * factor, total), step=total, total=total)
 
 
 def describe() -> dict[str, str | int | float]:
