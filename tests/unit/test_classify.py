@@ -1,4 +1,5 @@
-"""The console classifier, on lines that real kernels printed (5.10 to 7.x) and on lines that only look so."""
+"""The console classifier: lines in the forms that kernels from 5.10 to 7.x print (from their sources; panics also from
+real guests, in tests/guest), and lines that only look so."""
 
 import pytest
 
