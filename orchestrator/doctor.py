@@ -100,10 +100,14 @@ def _qemu() -> Check:
     if not _cached(store, PieceKind.EMULATOR, name):
         return Check("qemu", "note", f"{what}; not downloaded yet", "the first run does that, or `lab image build`")
     own = store.emulator(None)
-    done = subprocess.run([*own.argv, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    advice = "`lab image verify` repairs it; or use your own: --qemu PATH"
+    try:
+        done = subprocess.run([*own.argv, "--version"], capture_output=True, text=True, errors="replace", timeout=20,
+                              check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("qemu", "wrong", f"the lab's QEMU does not run here: {error}", advice)
     if done.returncode != 0:
-        return Check("qemu", "wrong", f"the lab's QEMU does not run here: {done.stderr.strip()[:200]}",
-                     "`lab image verify` repairs it; or use your own: --qemu PATH")
+        return Check("qemu", "wrong", f"the lab's QEMU does not run here: {done.stderr.strip()[:200]}", advice)
     return Check("qemu", "ok", what)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shlex
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import host
 from orchestrator.errors import GuestError
-from orchestrator.machine.guest import Guest
+from orchestrator.machine.guest import Guest, GuestEnded
 from orchestrator.prepare import Choice, prepare
 
 if TYPE_CHECKING:
@@ -32,10 +33,17 @@ def execute(running: Guest, command: Sequence[str], timeout: float) -> int | Non
     a signal ended it. Raises LimitError after ``timeout`` seconds, GuestEnded if the guest is lost."""
     line = shlex.join(command) if len(command) > 1 else command[0]
     try:
-        return running.ssh.stream(line, lambda size: os.read(0, size), lambda data: _write(1, data),
+        return running.ssh.stream(line, _standard_input, lambda data: _write(1, data),
                                   lambda data: _write(2, data), timeout)
     except GuestError as error:
         raise running.why_lost(error) from None
+
+
+def _standard_input(size: int) -> bytes:
+    """Our standard input; nothing from a terminal on which another job is in the foreground."""
+    if os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp():
+        return b""
+    return os.read(0, size)
 
 
 def shell(running: Guest) -> int:
@@ -43,6 +51,8 @@ def shell(running: Guest) -> int:
     signal ended it. Raises GuestEnded if the guest is lost."""
     try:
         code = _terminal(running) if sys.stdin.isatty() else execute(running, ["exec /bin/sh -l"], 10**8)
+    except (GuestEnded, BrokenPipeError):
+        raise
     except (GuestError, OSError, EOFError) as error:
         raise running.why_lost(GuestError(str(error) or type(error).__name__)) from None
     running.check()
@@ -72,12 +82,15 @@ def _terminal(running: Guest) -> int | None:
 
 def _pump(channel: paramiko.Channel, wake: int) -> int | None:
     """Between this terminal and the channel, until the far end closes."""
+    from paramiko import SSHException
+
     sources: list[Any] = [channel, 0, wake]
     while True:
         ready, _, _ = select.select(sources, [], [])
         if wake in ready:
             os.read(wake, 1 << 10)
-            channel.resize_pty(*shutil.get_terminal_size())
+            with contextlib.suppress(SSHException):  # the shell may just have ended
+                channel.resize_pty(*shutil.get_terminal_size())
         if channel in ready:
             data = channel.recv(1 << 16)
             if not data:

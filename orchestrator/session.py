@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import host, progress, scenario, wire
 from orchestrator.errors import GuestError, LabError, LimitError, UsageError
+from orchestrator.machine.classify import comparable
 from orchestrator.machine.guest import Attempt, Guest, GuestEnded, Recipe, ending_of
 from orchestrator.model import Case, Checkpoint, Ended, Ending, Outcome, Piece, Settings
 from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
@@ -34,6 +35,7 @@ _LIMITS = {  # labrun's reasons to end a program
     "checkpoint-limit": "the program came to more checkpoints than the lab keeps: it was ended",
 }
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_ESCAPED = re.compile(r"\\x([0-9a-f]{2})")  # how /dev/kmsg shows what is not printable
 _OOM = re.compile(r"[Oo]ut of memory: Killed process")  # mm/oom_kill.c, __oom_kill_process()
 _BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
 
@@ -272,7 +274,8 @@ class Session:
             raise wire.ProtocolError("labrun is ready outside a checkpoint")
         self._close_checkpoint(self._pending)
         self._step(self._limits.step)
-        self._send(channel, wire.command("go"))
+        if not self._killed:  # after `kill` labrun waits for nothing, and may be gone already
+            self._send(channel, wire.command("go"))
 
     def _on_kmsg(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         self._directory.append("kernel.log", frame.payload.removesuffix(b"\n") + b"\n")
@@ -280,7 +283,7 @@ class Session:
             head, _, text = line.partition(";")
             level = head.partition(",")[0]
             if level.isdecimal() and int(level[:6]) >> 3 != 0:  # a facility of user space: /dev/kmsg was written to
-                self._forged.add(text[:500])
+                self._forged.add(comparable(_ESCAPED.sub(_unescaped, text)))
             elif _OOM.search(text):
                 self._record.messages.append(f"kernel: {text[:300]}")
 
@@ -317,6 +320,10 @@ class Session:
 
     def _save(self) -> None:
         self._directory.save(self._record)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16))
 
 
 def _gunzip(content: bytes, limit: int = 4 << 20) -> bytes:

@@ -31,6 +31,10 @@ def main() -> None:
         interrupted.asked = True
     except SystemExit as end:
         code = end.code
+    except Exception:  # a mistake of ours: told in full, and never taken for a failed expectation
+        import traceback
+
+        traceback.print_exc()
     if interrupted.asked:
         _say("interrupted")
         code = 130

@@ -15,7 +15,7 @@ _PATTERNS: tuple[tuple[Ending, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern))
     for kind, pattern in (
         (Ending.PANIC, r"^Kernel panic - not syncing"),  # kernel/panic.c, vpanic()
-        (Ending.LOCKUP, r"^(?:watchdog: )?BUG: soft lockup|^(?:NMI )?watchdog: .*hard LOCKUP"),  # kernel/watchdog.c
+        (Ending.LOCKUP, r"^(?:(?:NMI )?watchdog: )?BUG: soft lockup|^(?:NMI )?watchdog: .*hard LOCKUP"),
         (Ending.RCU_STALL, r"^(?:rcu: )?INFO: rcu.*(?:self-detected stall|detected (?:expedited )?stalls?)"),
         (Ending.HUNG_TASK, r"^INFO: task .{1,80} blocked (?:on .{1,80} )?for more than \d+ seconds"),  # hung_task.c
         (Ending.OOPS, r"^BUG: unable to handle|^BUG: kernel NULL pointer"),  # arch/x86/mm/fault.c
@@ -29,18 +29,22 @@ _PATTERNS: tuple[tuple[Ending, re.Pattern[str]], ...] = tuple(
 
 FATAL = frozenset({Ending.PANIC, Ending.OOPS, Ending.BUG})
 
-_PRINTK = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
+_PRINTK = re.compile(r"(?:<\d+>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ?")
 
 
 def stamped(line: str) -> bool:
-    """Whether the line begins with printk's time stamp."""
-    return _PRINTK.match(line) is not None
+    """Whether the line has printk's time stamp."""
+    return _PRINTK.search(line) is not None
 
 
 def text_of(line: str) -> str:
-    """What the kernel said, without its time stamp."""
-    stamp = _PRINTK.match(line)
-    return (line[stamp.end() :] if stamp else line).rstrip()
+    """What the kernel said, without its time stamp; also behind what somebody left on the line before it."""
+    return _PRINTK.split(line)[-1].rstrip()
+
+
+def comparable(line: str) -> str:
+    """A form of a kernel line that is the same whether it came over the console or from /dev/kmsg."""
+    return "".join(filter(str.isprintable, text_of(line.split("\n")[0])))[:300].rstrip()
 
 
 def classify(line: str) -> Ending | None:

@@ -23,7 +23,7 @@ from orchestrator import processes, progress
 from orchestrator.errors import GuestError, HostError, LimitError
 from orchestrator.host import Limits
 from orchestrator.machine import qemu
-from orchestrator.machine.classify import FATAL, text_of
+from orchestrator.machine.classify import FATAL, comparable
 from orchestrator.machine.console import Console
 from orchestrator.machine.monitor import Monitor
 from orchestrator.machine.ssh import Identity, Ssh, new_identity
@@ -116,7 +116,7 @@ class Guest:
         """Raises GuestEnded if the kernel has panicked, oopsed or hit a BUG, or QEMU has ended. The texts in
         ``forged`` are known not to be the kernel's own."""
         found = (s for s in self.console.sightings if s.kind in FATAL)
-        fatal = next((s for s in found if text_of(s.line) not in forged), None)
+        fatal = next((s for s in found if comparable(s.line) not in forged), None)
         if fatal:
             raise GuestEnded(fatal.kind, f"the guest's kernel reports: {fatal.line.strip()}")
         if self._process.poll() is not None:
@@ -163,7 +163,8 @@ class Guest:
         """A second boot, where one could end otherwise; else raises the error. KVM loses its good name
         only when TCG does better with the same guest."""
         on_trial = self.fall_back is not None and self.recipe.accelerator == "kvm"
-        init_said_why = "fail" in self.console.words
+        console: Console | None = getattr(self, "console", None)  # not even opened, maybe
+        init_said_why = console is not None and "fail" in console.words
         if init_said_why or (isinstance(error, HostError) and not on_trial):
             raise error
         progress.note(f"boot failed, trying once more: {error.message}")
@@ -224,6 +225,8 @@ class Guest:
         try:
             self.monitor.greet(min(self.limits.silence, max(1.0, deadline - time.monotonic())))
         except GuestError:
+            if self._process.poll() is None and time.monotonic() >= deadline:
+                raise LimitError(f"QEMU was not up within {time.monotonic() - begin:.0f} s") from None
             raise self._launch_failure() from None
         self._await_ready(deadline)
         port = self.monitor.ssh_port()
@@ -232,6 +235,8 @@ class Guest:
             self.ssh = Ssh(port, self._identity, min(60.0, max(1.0, deadline - time.monotonic())))
             self._parts.callback(self.ssh.close)
         except (GuestError, OSError) as error:
+            if time.monotonic() >= deadline:
+                raise LimitError(f"the guest was not up within {time.monotonic() - begin:.0f} s") from None
             raise self.why_lost(error) from None
 
     def _launch_failure(self) -> Exception:

@@ -151,10 +151,19 @@ class Ssh:
         channel = self.open(command, patience=patience)
         deadline = time.monotonic() + patience
         failed: list[BaseException] = []
+        ours: list[OSError] = []
+
+        def hand_on(take: Callable[[bytes], None], chunk: bytes) -> None:
+            try:
+                take(chunk)
+            except OSError as error:  # our own output's trouble, not the guest's
+                ours.append(error)
+                channel.close()
+                raise
 
         def drain(receive: Callable[[int], bytes], take: Callable[[bytes], None]) -> None:
             while chunk := receive(1 << 16):
-                take(chunk)
+                hand_on(take, chunk)
                 if time.monotonic() > deadline:
                     raise TimeoutError
                 channel.settimeout(max(0.01, deadline - time.monotonic()))
@@ -171,10 +180,13 @@ class Ssh:
             return thread
 
         def feed() -> None:
-            with contextlib.suppress(OSError):  # the command may end before it has read everything
+            try:
                 while chunk := read(1 << 15):
-                    channel.sendall(chunk)
-                channel.shutdown_write()
+                    with contextlib.suppress(OSError):  # the command may end before it has read everything
+                        channel.sendall(chunk)
+            finally:
+                with contextlib.suppress(OSError):
+                    channel.shutdown_write()
 
         try:
             channel.settimeout(patience)
@@ -190,6 +202,8 @@ class Ssh:
         except TimeoutError:
             raise LimitError(f"`{command}` did not end within {patience:.0f} s") from None
         except (self._paramiko.SSHException, EOFError, OSError) as error:
+            if ours:
+                raise ours[0] from None
             raise GuestError(f"the guest was lost during `{command}`: {error}") from None
         finally:
             channel.close()

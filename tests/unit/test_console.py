@@ -22,19 +22,20 @@ def soon() -> float:
 
 def test_lines_are_kept_and_classified(tmp_path: Path) -> None:
     console, far = opened(tmp_path / "console.log")
-    far.sendall(b"[    0.1] hello\r\nLAB: warn MODULE x\r\nLAB: ready 77\r\n[  9.9] Kernel panic - not syncing: oh\r\n")
+    far.sendall(b"[    0.100000] hello\r\nLAB: warn MODULE x\r\nLAB: ready 77\r\n"
+                b"[  9.900000] Kernel panic - not syncing: oh\r\n")
     far.close()
     assert console.wait(lambda: console.closed, soon())
     console.close()
     assert console.words == {"ready": "77"} and console.warnings == ["MODULE x"]
     fatal = console.fatal()
     assert fatal is not None and fatal.kind is Ending.PANIC
-    assert (tmp_path / "console.log").read_bytes().startswith(b"[    0.1] hello\r\n")
+    assert (tmp_path / "console.log").read_bytes().startswith(b"[    0.100000] hello\r\n")
 
 
 def test_lines_without_a_stamp_are_not_the_kernels_where_others_have_one() -> None:
     console, far = opened()
-    far.sendall(b"[    0.1] Linux version 6.1\nBUG: written to the console by a program\n")
+    far.sendall(b"[    0.100000] Linux version 6.1\nBUG: written to the console by a program\n")
     far.close()
     assert console.wait(lambda: console.closed, soon())
     console.close()
@@ -43,11 +44,11 @@ def test_lines_without_a_stamp_are_not_the_kernels_where_others_have_one() -> No
 
 def test_what_has_no_newline_at_the_end_is_kept(tmp_path: Path) -> None:
     console, far = opened(tmp_path / "console.log")
-    far.sendall(b"[    0.1] half a li")
+    far.sendall(b"[    0.100000] half a li")
     far.close()
     assert console.wait(lambda: console.closed, soon())
     console.close()
-    assert list(console.tail) == ["[    0.1] half a li"]
+    assert list(console.tail) == ["[    0.100000] half a li"]
 
 
 def test_a_flood_is_bounded_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
