@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from typing import Annotated
 
 import typer
@@ -36,7 +37,10 @@ def exec_(
     with contextlib.ExitStack() as stack:
         with options.shown(quiet):
             guest = stack.enter_context(interactive.guest(choice, announce=not quiet))
-        code = interactive.execute(guest, command, timeout)
+        try:
+            code = interactive.execute(guest, command, timeout)
+        except BrokenPipeError:  # who read our output has left, as in `lab exec … | head`
+            code = 128 + signal.SIGPIPE
     raise typer.Exit(128 if code is None else code)
 
 
