@@ -103,10 +103,8 @@ def command_line(request: Request) -> str:
     wanted = find_scenario(request.scenario)
     settings = session.merge(wanted.settings, request.settings)
     recipe = prepare(_with_append(request.choice, settings)).recipe
-    machine = qemu.Machine(kernel=recipe.kernel.vmlinuz, initrd="INITRAMFS", append=recipe.append, memory=recipe.memory,
-                           cpus=recipe.cpus, accelerator=recipe.accelerator, sandbox=recipe.sandbox)
-    parts = [str(part) for part in (recipe.kernel.modules, recipe.userland.cpio, recipe.agent) if part]
-    command = shlex.join(qemu.command(recipe.emulator.argv, machine, qemu.Channels(3, 4)))
+    parts = map(str, recipe.initramfs)
+    command = shlex.join(qemu.command(recipe.emulator.argv, recipe.machine("INITRAMFS"), qemu.Channels(3, 4)))
     return f"{command}\n# INITRAMFS is the concatenation of: {shlex.join(parts)} and the run's keys"
 
 

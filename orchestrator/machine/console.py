@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,7 +20,7 @@ import pexpect
 from pexpect import fdpexpect
 
 from orchestrator.errors import HostError
-from orchestrator.machine.classify import FATAL, classify, lab_line, stamped
+from orchestrator.machine.classify import FATAL, classify, comparable, lab_line, stamped
 from orchestrator.model import Ending
 
 MAX_LOG = 16 << 20  # bytes kept of one guest's console
@@ -71,9 +71,10 @@ class Console:
         self._thread = threading.Thread(target=self._drain, name="console", daemon=True)
         self._thread.start()
 
-    def fatal(self) -> Sighting | None:
-        """The first panic, oops or BUG, if there was one."""
-        return next((s for s in self.sightings if s.kind in FATAL), None)
+    def fatal(self, forged: Collection[str] = ()) -> Sighting | None:
+        """The first panic, oops or BUG, if there was one; lines ``comparable`` to ``forged`` are not the kernel's."""
+        found = (s for s in self.sightings if s.kind in FATAL)
+        return next((s for s in found if comparable(s.line) not in forged), None)
 
     def wait(self, fact: Callable[[], bool], deadline: float) -> bool:
         """Waits until ``fact()`` holds (True) or ``deadline`` (time.monotonic()) has passed (False)."""

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -23,7 +23,6 @@ from orchestrator import processes, progress
 from orchestrator.errors import GuestError, HostError, LimitError
 from orchestrator.host import Limits
 from orchestrator.machine import qemu
-from orchestrator.machine.classify import FATAL, comparable
 from orchestrator.machine.console import Console
 from orchestrator.machine.monitor import Monitor
 from orchestrator.machine.ssh import Identity, Ssh, new_identity
@@ -59,6 +58,19 @@ class Recipe:
     cpus: int = 1
     sandbox: bool = True
 
+    def machine(self, initrd: str) -> qemu.Machine:
+        """What QEMU is told of it; ``initrd`` is where the initramfs lies."""
+        return qemu.Machine(
+            kernel=self.kernel.vmlinuz, initrd=initrd, append=self.append, memory=self.memory, cpus=self.cpus,
+            accelerator=self.accelerator, sandbox=self.sandbox,
+        )  # fmt: skip
+
+    @property
+    def initramfs(self) -> tuple[Path, ...]:
+        """The archives that make it up, in order; the run's own keys come behind them."""
+        parts = (self.kernel.modules, self.userland.cpio, self.agent)
+        return tuple(part for part in parts if part is not None)
+
 
 @dataclass
 class Attempt:
@@ -73,7 +85,7 @@ class Attempt:
 
 @dataclass
 class Guest:
-    """A booted guest: ``with Guest(recipe, limits) as guest: guest.ssh.run("uname -r")``.
+    """A booted guest: ``with Guest(recipe, limits) as guest: guest.ssh.open("uname -r")``.
 
     ``log`` is where the console goes (None: nowhere). Entering raises GuestEnded when two boots
     failed, LimitError when the boot took too long, HostError when QEMU can't be started.
@@ -92,7 +104,6 @@ class Guest:
     _process: subprocess.Popen[bytes] = field(init=False)
     _errors: IO[bytes] = field(init=False)
     _identity: Identity = field(init=False)
-    _begin: float = field(init=False, default=0.0)
     _parts: contextlib.ExitStack = field(init=False, default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Guest:
@@ -115,8 +126,7 @@ class Guest:
     def check(self, forged: Collection[str] = ()) -> None:
         """Raises GuestEnded if the kernel has panicked, oopsed or hit a BUG, or QEMU has ended. The texts in
         ``forged`` are known not to be the kernel's own."""
-        found = (s for s in self.console.sightings if s.kind in FATAL)
-        fatal = next((s for s in found if comparable(s.line) not in forged), None)
+        fatal = self.console.fatal(forged)
         if fatal:
             raise GuestEnded(fatal.kind, f"the guest's kernel reports: {fatal.line.strip()}")
         if self._process.poll() is not None:
@@ -179,7 +189,7 @@ class Guest:
     def _boot(self, number: int) -> None:
         attempt = Attempt(number)
         self.attempts.append(attempt)
-        begin = self._begin = time.monotonic()
+        begin = time.monotonic()
         try:
             self._launch()
             self._connect(begin)
@@ -204,19 +214,13 @@ class Guest:
         self._parts.callback(self.monitor.close)
         with console_far, monitor_far, _initramfs(self.recipe, self._identity) as initrd:
             channels = qemu.Channels(console_far.fileno(), monitor_far.fileno())
-            self.command = qemu.command(self.recipe.emulator.argv, self._machine(initrd), channels)
+            machine = self.recipe.machine(f"/proc/self/fd/{initrd}")
+            self.command = qemu.command(self.recipe.emulator.argv, machine, channels)
             self._process = processes.start(
                 self.command, stdout=self._errors, stderr=self._errors,
                 pass_fds=(channels.console, channels.monitor, initrd),
             )  # fmt: skip
             self._parts.callback(self._end)
-
-    def _machine(self, initrd: int) -> qemu.Machine:
-        recipe = self.recipe
-        return qemu.Machine(
-            kernel=recipe.kernel.vmlinuz, initrd=f"/proc/self/fd/{initrd}", append=recipe.append, memory=recipe.memory,
-            cpus=recipe.cpus, accelerator=recipe.accelerator, sandbox=recipe.sandbox,
-        )  # fmt: skip
 
     def _connect(self, begin: float) -> None:
         preparing = threading.Thread(target=_import_paramiko, daemon=True)
@@ -228,7 +232,7 @@ class Guest:
             if self._process.poll() is None and time.monotonic() >= deadline:
                 raise LimitError(f"QEMU was not up within {time.monotonic() - begin:.0f} s") from None
             raise self._launch_failure() from None
-        self._await_ready(deadline)
+        self._await_ready(begin, deadline)
         port = self.monitor.ssh_port()
         preparing.join()
         try:
@@ -248,7 +252,7 @@ class Guest:
         return HostError(f"QEMU does not start ({self._status()}): {said or 'it says nothing'}",
                          "command: " + " ".join(self.command))
 
-    def _await_ready(self, deadline: float) -> None:
+    def _await_ready(self, begin: float, deadline: float) -> None:
         console = self.console
 
         def decided() -> bool:
@@ -260,7 +264,7 @@ class Guest:
                 break
             now = time.monotonic()
             if now >= deadline:
-                raise LimitError(f"the guest was not up within {now - self._begin:.0f} s", self._advice())
+                raise LimitError(f"the guest was not up within {now - begin:.0f} s", self._advice())
             if now >= console.last_heard + self.limits.silence:
                 said = f"after {console.lines} lines" if console.lines else "from the start"
                 message = f"the guest's console was silent for {self.limits.silence:.0f} s {said}"
@@ -319,13 +323,11 @@ def run_archive(identity: Identity) -> bytes:
 @contextlib.contextmanager
 def _initramfs(recipe: Recipe, identity: Identity) -> Iterator[int]:
     """The concatenated archives as a memory file: kernel modules, userland, agent, the run's own keys."""
-    parts: Iterable[Path | None] = (recipe.kernel.modules, recipe.userland.cpio, recipe.agent)
     descriptor = os.memfd_create("initramfs")
     try:
         with os.fdopen(os.dup(descriptor), "wb") as target:
-            for part in parts:
-                if part is not None:
-                    target.write(part.read_bytes())
+            for part in recipe.initramfs:
+                target.write(part.read_bytes())
             target.write(run_archive(identity))
         yield descriptor
     finally:

@@ -61,15 +61,6 @@ def _wire(public: bytes) -> bytes:
     return _string(b"ssh-ed25519") + _string(public)
 
 
-@dataclass(frozen=True)
-class Completed:
-    """A command that ended. ``code`` is None if a signal ended it (SSH tells no number)."""
-
-    code: int | None
-    output: bytes
-    errors: bytes
-
-
 class Ssh:
     """One authenticated connection. Raises GuestError when the guest is lost."""
 
@@ -122,25 +113,6 @@ class Ssh:
             raise GuestError(f"the guest does not start a command: {error or type(error).__name__}") from None
         return channel
 
-    def run(self, command: str, *, stdin: bytes = b"", patience: float = 30.0, limit: int = 16 << 20) -> Completed:
-        """Runs a command to its end; its output and errors, which must be ``limit`` bytes each at most.
-
-        Raises LimitError after ``patience`` seconds or beyond ``limit``, GuestError if the guest is lost.
-        """
-        output, errors = bytearray(), bytearray()
-
-        def keep(kept: bytearray) -> Callable[[bytes], None]:
-            def take(chunk: bytes) -> None:
-                kept.extend(chunk)
-                if len(kept) > limit:
-                    raise LimitError(f"`{command}` printed more than {limit >> 20} MiB")
-
-            return take
-
-        source = io.BytesIO(stdin)
-        code = self.stream(command, source.read, keep(output), keep(errors), patience)
-        return Completed(code, bytes(output), bytes(errors))
-
     def stream(self, command: str, read: Callable[[int], bytes], output: Callable[[bytes], None],
                errors: Callable[[bytes], None], patience: float) -> int | None:
         """Runs a command, feeding it what ``read(n)`` gives until b"", and handing on its output and errors
@@ -182,8 +154,10 @@ class Ssh:
         def feed() -> None:
             try:
                 while chunk := read(1 << 15):
-                    with contextlib.suppress(OSError):  # the command may end before it has read everything
+                    try:
                         channel.sendall(chunk)
+                    except OSError:  # the command has ended before it read everything: no more is wanted
+                        return
             finally:
                 with contextlib.suppress(OSError):
                     channel.shutdown_write()
