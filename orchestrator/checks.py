@@ -1,7 +1,7 @@
 """The language of ``check:`` and ``when:``: what may be written, judged before anything runs. Pure.
 
 One boolean expression in a small part of Python: and, or, not, comparisons (chained too), arithmetic
-without powers and shifts, ``in``, literals, lists, the functions and names listed here, and the
+without powers and shifts, ``in``, literals, lists, ``[0]``, the functions and names listed here, and the
 attributes of a mapping. simpleeval evaluates it (evaluate.py); this module decides what reaches it.
 The observations themselves are described in scenarios/README.md.
 """
@@ -54,13 +54,13 @@ OBSERVATIONS = {
 }
 NAMES = ("exit_code", "exit_signal", "output", "page_size", "kernel", "glibc")
 UNITS = ("KiB", "MiB", "GiB", "unlimited")
-BUILTINS = ("len", "min", "max", "abs", "sorted", "set", "any", "all", "int")
+BUILTINS = ("len", "min", "max", "sum", "abs", "sorted", "set", "any", "all", "int")
 
 _NODES = (
     ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add,
     ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.Compare, ast.Eq, ast.NotEq, ast.Lt,
     ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot, ast.In, ast.NotIn, ast.Call, ast.keyword, ast.Name, ast.Load,
-    ast.Attribute, ast.Constant, ast.List, ast.Tuple,
+    ast.Attribute, ast.Constant, ast.List, ast.Tuple, ast.Subscript,
 )  # fmt: skip
 
 
@@ -110,6 +110,8 @@ def _allow(node: ast.AST) -> None:
             raise CheckError(f"unknown name {name!r}{nearest(name, known)}; names: {', '.join((*NAMES, *UNITS))}")
         case ast.Attribute(attr=name) if name.startswith("_"):
             raise CheckError(f"unknown attribute {name!r}")
+        case ast.Subscript(slice=index) if not re.fullmatch(r"-?\d{1,6}", ast.unparse(index)):
+            raise CheckError("an index is a number, as [0] or [-1]")
         case ast.Attribute(value=ast.Constant()):
             raise CheckError(f"a literal has no attribute {node.attr!r}")
 

@@ -37,7 +37,7 @@ MAX_SHOWN = 100  # characters of a value
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "unlimited": math.inf}
 _BUILTINS: dict[str, Callable[..., Any]] = {
-    "len": len, "min": min, "max": max, "abs": abs, "sorted": sorted, "set": set, "any": any, "all": all, "int": int,
+    "len": len, "min": min, "max": max, "sum": sum, "abs": abs, "sorted": sorted, "set": set, "any": any, "all": all, "int": int,
 }  # fmt: skip
 _OPERATORS = {
     node: function for node, function in simpleeval.DEFAULT_OPERATORS.items()
@@ -198,7 +198,7 @@ def _finding(
 ) -> Finding:
     return Finding(
         expectation.id, expectation.claim, expectation.at, variant.check, variant.because, variant.source,
-        outcome, message, variant.when, operands,
+        outcome, message, variant.when, operands, variant.verdict,
     )  # fmt: skip
 
 

@@ -38,6 +38,14 @@ class Ending(StrEnum):
     HOST_ERROR = "host-error"  # the lab, the emulator or the host failed
 
 
+class Verdict(StrEnum):
+    """What a passing expectation says of its claim's statement."""
+
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"  # the statement is wrong here; the expectation shows what really happens
+    DIFFERS = "differs"  # it holds in another form here (kernel, glibc, configuration)
+
+
 class PieceKind(StrEnum):
     """The kinds of artifact that the lab builds from packages and keeps in its cache."""
 
@@ -174,6 +182,7 @@ class Operand:
     text: str  # as written in the check
     value: str
     evidence: tuple[Evidence, ...] = ()
+    remark: str = ""  # what a reader of the value should know: functions that this kernel has inlined, say
 
 
 @dataclass(frozen=True)
@@ -190,6 +199,7 @@ class Finding:
     message: str = ""  # for SKIP and ERROR: the reason; for FAIL: in words
     when: str = ""  # the condition of the variant that matched
     operands: tuple[Operand, ...] = ()
+    verdict: Verdict = Verdict.CONFIRMED  # on the claim's statement, if the outcome is PASS
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,7 @@ class Variant:
     source: str
     when: str = ""  # "" = always
     line: int = 0  # in scenario.yaml
+    verdict: Verdict = Verdict.CONFIRMED
 
 
 @dataclass(frozen=True)
@@ -246,6 +257,21 @@ class Needs:
 
 
 @dataclass(frozen=True)
+class Trace:
+    """What the kernel records in the windows that the program marks (``lab_trace_begin``), for its tasks only.
+
+    Page faults, ``handle_mm_fault``, page allocations with their call chain, rss_stat and new tasks
+    are always recorded; this is what is added.
+    """
+
+    syscalls: tuple[str, ...] = ()  # "mmap": entry with arguments, exit with result
+    functions: tuple[str, ...] = ()  # kernel functions, by kprobe, with their call chain
+    events: tuple[str, ...] = ()  # "sched:sched_process_exec": further trace events
+    graph: tuple[str, ...] = ()  # the function graph below these functions is kept as the story
+    buffer: int = 8  # MiB a processor
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A folder with C programs and a scenario.yaml, or a plain C file (no expectations)."""
 
@@ -263,6 +289,8 @@ class Scenario:
     expectations: tuple[Expectation, ...] = ()
     controls: tuple[Control, ...] = ()
     timeout: float = 30.0  # seconds for a step on a host of reference speed
+    trace: Trace | None = None
+    own_boot: bool = False  # it leaves the guest in no state for another scenario
     plain: bool = False  # a C file without scenario.yaml
     file: Path | None = None  # scenario.yaml
 

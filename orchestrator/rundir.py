@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.errors import LabError, UsageError
-from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome
+from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome, Verdict
 
 SCHEMA = 1
 MAX_RECORD = 64 << 20  # bytes: a run.json beyond this is not ours
@@ -118,9 +118,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 def _finding(data: dict[str, Any]) -> Finding:
     operands = tuple(
-        Operand(o["text"], o["value"], tuple(Evidence(**e) for e in o["evidence"])) for o in data["operands"]
+        Operand(o["text"], o["value"], tuple(Evidence(**e) for e in o["evidence"]), o.get("remark", "")) for o in data["operands"]
     )
-    return Finding(**{**data, "outcome": Outcome(data["outcome"]), "operands": operands})
+    verdict = Verdict(data.get("verdict", Verdict.CONFIRMED))
+    return Finding(**{**data, "outcome": Outcome(data["outcome"]), "operands": operands, "verdict": verdict})
 
 
 class RunDirectory:

@@ -10,7 +10,7 @@ from orchestrator import checks, resources, yamlnodes
 from orchestrator.checks import CheckError
 from orchestrator.collect.procfs import LIMITS
 from orchestrator.errors import UsageError
-from orchestrator.model import Control, Expectation, Needs, Scenario, Settings, Variant
+from orchestrator.model import Control, Expectation, Needs, Scenario, Settings, Trace, Variant, Verdict
 from orchestrator.names import nearest
 from orchestrator.yamlnodes import Node
 
@@ -23,9 +23,10 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _SETTINGS = ("append", "sysctls", "tunables", "ulimits", "environment")
 _KEYS = (
     "name", "summary", "claims", "sources", "programs", "cflags", "args", "needs", *_SETTINGS, "timeout",
-    "checkpoints", "expectations", "controls",
+    "checkpoints", "expectations", "controls", "trace", "own_boot",
 )  # fmt: skip
 _VARIANT = ("check", "because", "source")
+_MAY = ("verdict",)
 
 
 def load(directory: Path) -> Scenario:
@@ -58,6 +59,8 @@ def load(directory: Path) -> Scenario:
         expectations=expectations,
         controls=controls,
         timeout=keys["timeout"].number(0.1, 86400) if "timeout" in keys else TIMEOUT,
+        trace=_trace(keys["trace"]) if "trace" in keys else None,
+        own_boot=keys["own_boot"].scalar("true|false") == "true" if "own_boot" in keys else False,
         file=file,
     )
 
@@ -152,6 +155,18 @@ def _needs(node: Node | None) -> Needs:
     )
 
 
+def _trace(node: Node) -> Trace:
+    keys = node.mapping(("syscalls", "functions", "events", "graph", "buffer"))
+    name = r"[A-Za-z_][A-Za-z0-9_.]{0,99}"
+    return Trace(
+        syscalls=_texts(keys, "syscalls", r"[a-z][a-z0-9_]{0,63}"),
+        functions=_texts(keys, "functions", name),
+        events=_texts(keys, "events", r"[a-z0-9_]{1,64}:[a-z0-9_]{1,64}"),
+        graph=_texts(keys, "graph", name),
+        buffer=int(keys["buffer"].number(1, 256)) if "buffer" in keys else Trace.buffer,
+    )
+
+
 def _settings(keys: dict[str, Node]) -> Settings:
     limit = r"unlimited|\d{1,19}(?::(?:unlimited|\d{1,19}))?"
     append = _texts(keys, "append")
@@ -180,7 +195,7 @@ def _pairs(node: Node | None, names: str, allowed: str, values: str = "") -> tup
 
 
 def _expectation(node: Node, claims: Collection[str], declared: Sequence[str]) -> Expectation:
-    keys = node.mapping(("id", "claim", "at", "variants", *_VARIANT), required=("id", "claim"))
+    keys = node.mapping(("id", "claim", "at", "variants", *_VARIANT, *_MAY), required=("id", "claim"))
     claim = keys["claim"].text()
     if claim not in claims:
         raise keys["claim"].error(f"{claim!r} is not in claims{nearest(claim, claims)}", ", ".join(claims))
@@ -188,14 +203,14 @@ def _expectation(node: Node, claims: Collection[str], declared: Sequence[str]) -
     if at and not _known(at, declared):
         raise _unknown_checkpoint(keys["at"], at, declared)
     if "variants" in keys:
-        both = next((key for key in _VARIANT if key in keys), None)
+        both = next((key for key in (*_VARIANT, *_MAY) if key in keys), None)
         if both:
             raise keys[both].error("beside variants, whose every item has its own", "either the one or the other")
-        variants = tuple(_variant(item, ("when", *_VARIANT), at, declared) for item in keys["variants"].items())
+        variants = tuple(_variant(item, ("when", *_VARIANT, *_MAY), at, declared) for item in keys["variants"].items())
         if not variants:
             raise keys["variants"].error("no variant", "a list with at least one")
     else:
-        variants = (_variant(node, ("id", "claim", "at", *_VARIANT), at, declared),)
+        variants = (_variant(node, ("id", "claim", "at", *_VARIANT, *_MAY), at, declared),)
     return Expectation(keys["id"].text(_NAME), claim, at, variants, node.line)
 
 
@@ -207,6 +222,7 @@ def _variant(node: Node, allowed: Sequence[str], at: str, declared: Sequence[str
     return Variant(
         check=keys["check"].text(), because=keys["because"].text(), source=keys["source"].text(),
         when=keys["when"].text() if "when" in keys else "", line=node.line,
+        verdict=Verdict(keys["verdict"].text("|".join(Verdict))) if "verdict" in keys else Verdict.CONFIRMED,
     )  # fmt: skip
 
 

@@ -211,7 +211,7 @@ def test_symbols_of_checks_are_looked_up(folder: Path) -> None:
         'note("a", when="b")', "reached(at='a')", 'kernel_log("(a+)+")', 'kernel_log("[")', 'kernel_log("(a)\\\\1")',
         'kernel_log(".*.*.*.*.*")', 'kernel_log("a?a?a?a?a?a")', 'kernel_log("a{1,9}a{1,9}a{1,9}a{1,9}a{1,9}")', "kernel := 1", "f'{kernel}'", "open('x')", "1; 2", "", "{}", "x" * 2000,
         "(" * 300 + "1" + ")" * 300, "+".join(["1"] * 400), "not " * 100 + "1", "1j == 1", "b'a' == 1", "... == 1",
-        "len", "len(x=1)", "vmas == 1", "a.b.c", "print(1)", "output[0]",
+        "len", "len(x=1)", "vmas == 1", "a.b.c", "print(1)", "output[x]", "output[0:1]", "output[True]",
     ],
 )  # fmt: skip
 def test_what_the_language_does_not_have(text: str) -> None:
