@@ -37,7 +37,8 @@ MAX_SHOWN = 100  # characters of a value
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "unlimited": math.inf}
 _BUILTINS: dict[str, Callable[..., Any]] = {
-    "len": len, "min": min, "max": max, "sum": sum, "abs": abs, "sorted": sorted, "set": set, "any": any, "all": all, "int": int,
+    "len": len, "min": min, "max": max, "sum": sum, "abs": abs, "sorted": sorted, "set": set,
+    "any": any, "all": all, "int": int,
 }  # fmt: skip
 _OPERATORS = {
     node: function for node, function in simpleeval.DEFAULT_OPERATORS.items()

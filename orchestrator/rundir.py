@@ -118,7 +118,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 def _finding(data: dict[str, Any]) -> Finding:
     operands = tuple(
-        Operand(o["text"], o["value"], tuple(Evidence(**e) for e in o["evidence"]), o.get("remark", "")) for o in data["operands"]
+        Operand(o["text"], o["value"], tuple(Evidence(**e) for e in o["evidence"]), o.get("remark", ""))
+        for o in data["operands"]
     )
     verdict = Verdict(data.get("verdict", Verdict.CONFIRMED))
     return Finding(**{**data, "outcome": Outcome(data["outcome"]), "operands": operands, "verdict": verdict})
