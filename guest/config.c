@@ -18,6 +18,7 @@
 #define INPUT_MAX	(16U << 20)
 #define FILE_MAX	(512U << 20)
 #define SYMBOLS_MAX	1024
+#define SETTINGS_MAX	64
 
 static uint64_t number(struct run *r, const char *text, uint64_t max)
 {
@@ -192,6 +193,41 @@ static void take_rlimit(struct run *r, char *rest)
 	r->nr_rlimits++;
 }
 
+/* What was there before, so that the next run in this guest finds it as it was. */
+static struct setting {
+	char path[512], value[256];
+} changed[SETTINGS_MAX];
+static size_t nr_changed;
+
+static void restore_settings(void)
+{
+	while (nr_changed) {
+		struct setting *s = &changed[--nr_changed];
+
+		(void)write_text(AT_FDCWD, s->path, s->value);
+	}
+}
+
+/* A choice between words shows all of them: "always [madvise] never". */
+static void remember(struct run *r, const char *path)
+{
+	struct setting *s = &changed[nr_changed];
+	char *chosen;
+
+	if (nr_changed == SETTINGS_MAX)
+		die(r, "sysctl", "more than %d settings", SETTINGS_MAX);
+	if (read_small(path, s->value, sizeof(s->value)) <= 0)
+		return;
+	chosen = strchr(s->value, '[');
+	if (chosen) {
+		chosen[strcspn(chosen, "]")] = '\0';
+		memmove(s->value, chosen + 1, strlen(chosen));
+	}
+	snprintf(s->path, sizeof(s->path), "%s", path);
+	if (nr_changed++ == 0)
+		atexit(restore_settings);
+}
+
 /* System-wide, so only where the system is the lab's own guest. */
 static void write_setting(struct run *r, const char *root, const char *path, const char *value)
 {
@@ -204,6 +240,7 @@ static void write_setting(struct run *r, const char *root, const char *path, con
 		die(r, "sysctl", "%s: %s", full, strerror(errno));
 	if (!r->guest)
 		die(r, "sysctl", "%s: not written, this is not a guest of the lab", full);
+	remember(r, full);
 	if (!write_text(AT_FDCWD, full, value))
 		die(r, "sysctl", "%s: %.100s refused: %s", full, value, strerror(errno));
 }
@@ -223,6 +260,14 @@ static void take_sysfs(struct run *r, char *rest)
 	char *path = word(&rest);
 
 	write_setting(r, "/sys", path, rest);
+}
+
+/* "trace event GROUP:NAME", "trace function NAME", ...: see trace.c */
+static void take_trace(struct run *r, char *rest)
+{
+	char *what = word(&rest);
+
+	trace_line(r, what, rest);
 }
 
 static void take_limit(struct run *r, char *rest)
@@ -260,6 +305,7 @@ void configure(struct run *r)
 		{ "file", take_file }, { "arg", take_arg }, { "env", take_env },
 		{ "rlimit", take_rlimit }, { "sysctl", take_sysctl }, { "sysfs", take_sysfs },
 		{ "symbol", take_symbol }, { "limit", take_limit }, { "stdin", take_stdin },
+		{ "trace", take_trace },
 	};
 	char line[LINE_SIZE], *rest, *name;
 	size_t i;

@@ -14,13 +14,18 @@
  *	lab_note_i64(key, value)	... a signed number, in decimal
  *	lab_note_hex(key, value)	... a number, as 0x...
  *	lab_note_ptr(key, pointer)	... an address, as 0x...
+ *	lab_trace_begin(window)		from here on the kernel records what it does for this
+ *					program and all that it starts (scenario.yaml: trace)
+ *	lab_trace_end(window)		... up to here
  *
  * Names and keys: [A-Za-z0-9._-], 1 to 64 characters.  A value is one line of
  * at most LAB_VALUE_MAX bytes; what is longer is cut.
  *
+ * A window stays open across execve(): its end may be in the new program.  The
+ * four trace files are open as LAB_TRACE_... below, and are inherited.
+ *
  * Reserved for later: lab_cost_begin(name), lab_cost_end(name) (count the
- * instructions between two points) and lab_trace_begin(name), lab_trace_end(name)
- * (a window of the kernel trace).
+ * instructions between two points).
  */
 #ifndef LAB_H
 #define LAB_H
@@ -33,14 +38,20 @@
 #endif
 
 #define LAB_FD		100
+#define LAB_TRACE_ON_FD		101	/* the events' tracing_on and trace_marker */
+#define LAB_TRACE_MARKER_FD	102
+#define LAB_GRAPH_ON_FD		103	/* the function graph's */
+#define LAB_GRAPH_MARKER_FD	104
 #define LAB_NAME_MAX	64
 #define LAB_VALUE_MAX	1024
 #define LAB_MESSAGE_MAX	(LAB_VALUE_MAX + LAB_NAME_MAX + 64)
 
 enum {	/* the x86-64 ABI; spelled out so that no other header is needed */
+	LAB_SYS_write = 1,
 	LAB_SYS_getpid = 39,
 	LAB_SYS_sendto = 44,
 	LAB_SYS_getsockopt = 55,
+	LAB_SYS_fstatfs = 138,
 	LAB_SYS_gettid = 186,
 	LAB_SYS_tgkill = 234,
 	LAB_SOL_SOCKET = 1,
@@ -48,6 +59,7 @@ enum {	/* the x86-64 ABI; spelled out so that no other header is needed */
 	LAB_SOCK_SEQPACKET = 5,
 	LAB_MSG_NOSIGNAL = 0x4000,
 	LAB_SIGSTOP = 19,
+	LAB_TRACEFS_MAGIC = 0x74726163,
 	LAB_EINTR = 4
 };
 
@@ -196,6 +208,53 @@ static inline void lab_note_hex(const char *key, uint64_t value)
 static inline void lab_note_ptr(const char *key, const void *pointer)
 {
 	lab_note_hex(key, (uint64_t)(uintptr_t)pointer);
+}
+
+/* A descriptor of the program's own may happen to have the number. */
+static inline void lab_trace_write(int fd, const char *text, size_t length)
+{
+	long info[32];	/* struct statfs: 120 bytes, f_type first */
+
+	if (lab_syscall(LAB_SYS_fstatfs, fd, (long)info, 0, 0, 0, 0) == 0 &&
+	    info[0] == LAB_TRACEFS_MAGIC)
+		lab_syscall(LAB_SYS_write, fd, (long)text, (long)length, 0, 0, 0);
+}
+
+static inline void lab_trace_mark(struct lab_message *m, const char *what, const char *window)
+{
+	m->length = 0;
+	lab_put(m, "lab: ", LAB_NAME_MAX);
+	lab_put(m, what, LAB_NAME_MAX);
+	lab_put_char(m, ' ');
+	lab_put(m, window, LAB_NAME_MAX);
+	lab_put_char(m, '\n');
+}
+
+/* The events' marker comes last, and at the end first: nothing of ours lies between them. */
+static inline void lab_trace_begin(const char *window)
+{
+	struct lab_message m;
+
+	if (!lab_present())
+		return;
+	lab_trace_mark(&m, "begin", window);
+	lab_trace_write(LAB_GRAPH_ON_FD, "1", 1);
+	lab_trace_write(LAB_GRAPH_MARKER_FD, m.text, m.length);
+	lab_trace_write(LAB_TRACE_ON_FD, "1", 1);
+	lab_trace_write(LAB_TRACE_MARKER_FD, m.text, m.length);
+}
+
+static inline void lab_trace_end(const char *window)
+{
+	struct lab_message m;
+
+	if (!lab_present())
+		return;
+	lab_trace_mark(&m, "end", window);
+	lab_trace_write(LAB_TRACE_MARKER_FD, m.text, m.length);
+	lab_trace_write(LAB_TRACE_ON_FD, "0", 1);
+	lab_trace_write(LAB_GRAPH_MARKER_FD, m.text, m.length);
+	lab_trace_write(LAB_GRAPH_ON_FD, "0", 1);
 }
 
 #endif

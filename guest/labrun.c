@@ -260,6 +260,8 @@ static int finish(struct run *r)
 	pump_messages(r, false);
 	pump_output(r);
 	note_refused_forks(r);
+	trace_send(r);
+	trace_close(r);
 	tree_close(r);
 	pump_kmsg(r);
 	send_exit(r);
@@ -277,6 +279,7 @@ static int run(struct run *r)
 		warn(r, "no kernel log: /dev/kmsg: %s", strerror(errno));
 	configure(r);
 	probe_all(r);
+	trace_open(r);
 	tree_open(r);
 	core_open(r);
 	wire_frame("probe", r->warnings, strlen(r->warnings), "name=warnings");
@@ -285,6 +288,7 @@ static int run(struct run *r)
 	if (host_gone) {
 		tree_kill(r);
 		core_close(r);
+		trace_close(r);
 		tree_close(r);
 		return 1;
 	}
@@ -300,6 +304,7 @@ int main(int argc, char **argv)
 		},
 		.in_fd = -1, .out_fd = -1, .err_fd = -1, .lab_fd = -1, .signal_fd = -1,
 		.kmsg_fd = -1, .core_fd = -1, .cgroup_fd = -1, .helper_fd = -1,
+		.trace = { .on_fd = -1, .marker_fd = -1, .graph_on_fd = -1, .graph_marker_fd = -1 },
 	};
 	const char *mode = argc > 1 ? argv[1] : "";
 

@@ -66,6 +66,14 @@ struct run {
 	char cgroup[64], stdin_link[64];
 	uint64_t output, notes, kmsg, leftover;
 
+	/* the kernel trace; the files are the program's, to mark its windows with */
+	struct trace {
+		struct strings events, functions, filters, graph;
+		uint64_t buffer_kib;
+		int on_fd, marker_fd, graph_on_fd, graph_marker_fd;
+		bool asked, open;
+	} trace;
+
 	/* the checkpoint that waits for "go" */
 	enum hold hold;
 	pid_t held;
@@ -104,6 +112,19 @@ void configure(struct run *r);
 
 /* probe.c */
 void probe_all(struct run *r);
+
+/* symbols.c */
+void symbols_load(struct run *r);
+const char *symbol_find(const char *name);
+void symbols_print(void (*print)(const char *fmt, ...));
+
+/* trace.c */
+void trace_line(struct run *r, char *what, char *rest);
+void trace_open(struct run *r);
+void trace_watch(struct run *r, pid_t pid);
+void trace_descriptors(struct run *r, int status_fd);
+void trace_send(struct run *r);
+void trace_close(struct run *r);
 
 /* launch.c, tree.c */
 void launch(struct run *r);

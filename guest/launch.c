@@ -88,10 +88,11 @@ static noreturn void child_main(struct run *r, const struct ends *e)
 	setpriority(PRIO_PROCESS, 0, 0);
 	write_text(AT_FDCWD, "/proc/self/oom_score_adj", "0");
 	/* Out of the way of 0-2 and LAB_FD first; all others close on exec. */
-	status = fcntl(e->status, F_DUPFD_CLOEXEC, LAB_FD + 1);
+	status = fcntl(e->status, F_DUPFD_CLOEXEC, LAB_GRAPH_MARKER_FD + 1);
 	if (dup2(e->in, 0) < 0 || dup2(e->out, 1) < 0 || dup2(e->err, 2) < 0 ||
 	    dup2(e->lab, LAB_FD) < 0 || status < 0)
 		give_up(e->status, "system", "descriptors");
+	trace_descriptors(r, status);
 	if (chdir(r->case_dir) < 0)
 		give_up(status, "system", "case directory");
 	umask(022);
@@ -201,6 +202,7 @@ void launch(struct run *r)
 		    strerror(f.error));
 	r->start_ns = start;
 	await_exec(r);
+	trace_watch(r, r->child);
 	wire_frame("started", NULL, 0, "pid=%d", r->child);
 	if (!r->exited)
 		checkpoint_exec(r);

@@ -170,44 +170,6 @@ static void probe_glibc(void)
 	send_text("glibc");
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* "NAME present TYPE" or "NAME absent"; exact names only, in one pass. */
-static void probe_symbols(struct run *r)
-{
-	struct strings *s = &r->symbols;
-	char line[1024], name[512], type;
-	char *found = calloc(s->count, 1), *key = name;
-	FILE *f = fopen("/proc/kallsyms", "re");
-
-	if (!f || !found) {
-		warn(r, "/proc/kallsyms: %s", strerror(errno));
-		return;
-	}
-	qsort(s->item, s->count, sizeof(*s->item), by_name);
-	while (fgets(line, sizeof(line), f)) {
-		char *space = strchr(line, ' '), **hit;
-
-		if (!space || sscanf(space, " %c %511s", &type, name) != 2)
-			continue;
-		hit = bsearch(&key, s->item, s->count, sizeof(*s->item), by_name);
-		if (hit && !found[hit - s->item])
-			found[hit - s->item] = type;
-	}
-	fclose(f);
-	for (size_t i = 0; i < s->count; i++) {
-		if (found[i])
-			put("%s present %c\n", s->item[i], found[i]);
-		else
-			put("%s absent\n", s->item[i]);
-	}
-	free(found);
-	send_text("symbols");
-}
-
 static void probe_clock(void)
 {
 	struct timespec t;
@@ -233,6 +195,9 @@ void probe_all(struct run *r)
 	put("%ld\n", sysconf(_SC_PAGESIZE));
 	send_text("pagesize");
 	probe_clock();
-	if (r->symbols.count)
-		probe_symbols(r);
+	if (r->symbols.count) {
+		symbols_load(r);
+		symbols_print(put);
+		send_text("symbols");
+	}
 }

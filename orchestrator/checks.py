@@ -29,11 +29,15 @@ class CheckError(ValueError):
 @dataclass(frozen=True)
 class Signature:
     """How an observation is asked for. ``kinds`` of its arguments: text, regex, symbol, kconfig, checkpoint,
-    mapping."""
+    mapping, window, syscall, function, event, path ("f > g > h": functions)."""
 
     kinds: tuple[str, ...]
     at: bool = False  # takes at=, and without it means the checkpoint of the expectation
+    options: tuple[str, ...] = ()  # further named arguments: any expression
+    level: str = "P"  # of its evidence: P /proc, log and output, T trace, K kernel objects, H heap and threads
 
+
+_WHICH = ("page", "pid")
 
 OBSERVATIONS = {
     "note": Signature(("text",), at=True),
@@ -51,6 +55,15 @@ OBSERVATIONS = {
     "symbol": Signature(("symbol",)),
     "tunable": Signature(("text",)),
     "cmdline": Signature(("text",)),
+    "faults": Signature(("window",), options=_WHICH, level="T"),
+    "handled": Signature(("window",), options=_WHICH, level="T"),
+    "allocations": Signature(("window",), options=_WHICH, level="T"),
+    "syscalls": Signature(("window", "syscall"), options=("pid",), level="T"),
+    "clones": Signature(("window",), options=("pid",), level="T"),
+    "hits": Signature(("window", "function"), options=("pid",), level="T"),
+    "events": Signature(("window", "event"), options=("pid",), level="T"),
+    "chain": Signature(("window", "path"), options=_WHICH, level="T"),
+    "sequence": Signature(("window", "path"), options=("pid",), level="T"),
 }
 NAMES = ("exit_code", "exit_signal", "output", "page_size", "kernel", "glibc")
 UNITS = ("KiB", "MiB", "GiB", "unlimited")
@@ -133,6 +146,8 @@ def _allow_call(node: ast.Call) -> None:
     for kind, argument in zip(signature.kinds, node.args, strict=True):
         _allow_argument(name, kind, argument)
     for keyword in node.keywords:
+        if keyword.arg in signature.options:
+            continue
         if keyword.arg != "at" or not signature.at:
             raise CheckError(f"{name}() takes no argument {keyword.arg!r}")
         _allow_argument(name, "checkpoint", keyword.value)
@@ -151,7 +166,12 @@ def _allow_argument(function: str, kind: str, argument: ast.expr) -> None:
         raise CheckError(f"{function}() takes a name as {_SPELLED[kind]}, not {argument.value!r}")
 
 
-_SPELLED = {"kconfig": r"CONFIG_[A-Za-z0-9_]{1,100}", "symbol": r"[A-Za-z_][A-Za-z0-9_.]{0,199}"}
+_FUNCTION = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
+_SPELLED = {
+    "kconfig": r"CONFIG_[A-Za-z0-9_]{1,100}", "symbol": r"[A-Za-z_][A-Za-z0-9_.]{0,199}",
+    "window": r"[A-Za-z0-9._-]{1,64}(?:#[1-9]\d{0,5})?", "syscall": r"[a-z][a-z0-9_]{0,63}", "function": _FUNCTION,
+    "event": r"[a-z0-9_]{1,64}:[a-z0-9_]{1,64}", "path": rf"{_FUNCTION}(?: > {_FUNCTION}){{1,19}}",
+}  # fmt: skip
 
 
 def pattern(text: str) -> re.Pattern[str]:
@@ -183,19 +203,35 @@ def checkpoints(tree: ast.AST) -> Iterator[str]:
     for name, node in calls(tree):
         signature = OBSERVATIONS[name]
         if signature.at:
-            yield next((_text(k.value) for k in node.keywords), "")
+            yield next((text(k.value) for k in node.keywords), "")
         if "checkpoint" in signature.kinds:
-            yield _text(node.args[signature.kinds.index("checkpoint")])
+            yield text(node.args[signature.kinds.index("checkpoint")])
 
 
 def arguments(tree: ast.AST, function: str) -> Iterator[str]:
     """The texts that an expression gives to one function: the names of ``symbol(…)``, say."""
     for name, node in calls(tree):
         if name == function:
-            yield _text(node.args[0])
+            yield text(node.args[0])
 
 
-def _text(node: ast.expr) -> str:
+def symbols(tree: ast.AST) -> Iterator[str]:
+    """The kernel functions that an expression names: those of ``symbol(…)``, ``chain(…)`` and ``sequence(…)``."""
+    for name, node in calls(tree):
+        for kind, argument in zip(OBSERVATIONS[name].kinds, node.args, strict=True):
+            if kind in ("symbol", "function"):
+                yield text(argument)
+            elif kind == "path":
+                yield from path(text(argument))
+
+
+def path(text: str) -> tuple[str, ...]:
+    """The names of "f > g > h"."""
+    return tuple(name.strip() for name in text.split(">"))
+
+
+def text(node: ast.expr) -> str:
+    """A literal text; empty for anything else."""
     return str(node.value) if isinstance(node, ast.Constant) else ""
 
 

@@ -29,7 +29,8 @@ from orchestrator.model import (
     Variant,
 )  # fmt: skip
 from orchestrator.names import signal_name
-from orchestrator.observations import ObservationError, Observations, Observed, VmaView
+from orchestrator.observations import Observations
+from orchestrator.observed import HasAttributes, ObservationError, Observed, Row, Rows, VmaView
 from orchestrator.versions import Version
 
 MAX_EVIDENCE = 12  # lines of one operand
@@ -69,6 +70,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
     def __init__(self, run: Observations, at: str) -> None:
         self._run, self._at = run, at
         self.evidence: dict[Evidence, None] = {}  # in the order in which it was looked at, once each
+        self.remarks: dict[str, None] = {}
         functions = {**_BUILTINS, **{name: functools.partial(self._call, name) for name in checks.OBSERVATIONS}}
         super().__init__(operators=_OPERATORS, functions=dict(functions), names=self._name)
         self.functions = functions  # EvalWithCompoundTypes adds list, tuple, dict
@@ -80,12 +82,14 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
 
     def _take(self, observed: Observed) -> object:
         self.evidence.update(dict.fromkeys(observed.evidence))
+        if observed.remark:
+            self.remarks[observed.remark] = None
         return observed.value
 
     def _call(self, name: str, *arguments: object, **named: object) -> object:
         if checks.OBSERVATIONS[name].at:
-            arguments = (*arguments, named.get("at", self._at))
-        return self._take(getattr(self._run, name)(*arguments))
+            arguments = (*arguments, named.pop("at", self._at))
+        return self._take(getattr(self._run, name)(*arguments, **named))
 
     def _name(self, node: ast.Name) -> object:
         if node.id in _UNITS:
@@ -99,7 +103,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
 
     def _eval_attribute(self, node: ast.Attribute) -> object:
         owner = self._eval(node.value)
-        if isinstance(owner, VmaView):
+        if isinstance(owner, HasAttributes):
             return self._take(owner.attribute(node.attr))
         what = "there is no such mapping" if owner is None else f"{show(owner)} has no attributes"
         raise ObservationError(f"{ast.unparse(node.value)}: {what}, so no {node.attr!r}")
@@ -183,7 +187,8 @@ def _operands(tree: ast.Expression, text: str, at: str, run: Observations) -> tu
         except (ObservationError, EvidenceError, *_CHECK_ERRORS):
             continue
         written = ast.get_source_segment(text.strip(), node) or ast.unparse(node)
-        operands.append(Operand(written, show(value), tuple(evaluator.evidence)[:MAX_EVIDENCE]))
+        evidence = tuple(evaluator.evidence)[:MAX_EVIDENCE]
+        operands.append(Operand(written, show(value), evidence, "; ".join(evaluator.remarks)))
     return tuple(operands)
 
 
@@ -283,7 +288,7 @@ def show(value: object) -> str:
             return _show_int(value)
         case float() if value == math.inf:
             return "unlimited"
-        case Version() | VmaView():
+        case Version() | VmaView() | Row() | Rows():
             return str(value)
         case list() | tuple() | set():
             items = [show(item) for item in list(value)[:8]]

@@ -14,7 +14,8 @@ from orchestrator.collect import environment
 from orchestrator.errors import LabError, UsageError
 from orchestrator.machine import qemu
 from orchestrator.model import Case, Ending, Outcome, Scenario, Settings
-from orchestrator.observations import ObservationError, Observations
+from orchestrator.observations import Observations
+from orchestrator.observed import ObservationError
 from orchestrator.prepare import Choice, Prepared, prepare
 from orchestrator.rundir import RunDirectory, RunRecord
 from orchestrator.toolchain import Program, compile_program

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +18,9 @@ from orchestrator.collect import environment, procfs
 from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.model import Checkpoint, Ended, Evidence, Note, Vma
 from orchestrator.names import nearest, signal_name
+from orchestrator.observed import ObservationError, Observed, VmaView
 from orchestrator.rundir import RunDirectory, RunRecord, safe
+from orchestrator.windows import Windows
 
 MAX_FILE = 128 << 20  # bytes
 MAX_MATCHED = 400  # characters of a kernel log line that a pattern sees
@@ -28,47 +29,7 @@ MAX_SEARCH = 5.0  # seconds for one pattern over the whole kernel log
 T = TypeVar("T")
 
 
-class ObservationError(LookupError):
-    """There is no such observation in this run; the message says what there is."""
-
-
-@dataclass(frozen=True)
-class Observed:
-    """A value and the evidence lines it was read from."""
-
-    value: object
-    evidence: tuple[Evidence, ...] = ()
-
-
-@dataclass(frozen=True)
-class VmaView:
-    """What ``vma(…)`` gives a check: the mapping's public attributes, each with its own line."""
-
-    vma: Vma
-    document: Document
-
-    def names(self) -> tuple[str, ...]:
-        """The attributes that this mapping has: smaps' fields differ between kernels."""
-        return (*_PUBLIC, *(name.lower() for name, _ in self.vma.fields))
-
-    def attribute(self, name: str) -> Observed:
-        """One attribute. Raises ObservationError with the nearest names if there is none."""
-        if name in _PUBLIC:
-            return Observed(getattr(self.vma, name), (self.document.at(self.vma.line),))
-        for index, (field, value) in enumerate(self.vma.fields):
-            if field.lower() == name:
-                return Observed(value, (self.document.at(self.vma.line + 1 + index),))
-        raise ObservationError(f"a mapping has no {name!r} here{nearest(name, self.names())}")
-
-    def __str__(self) -> str:
-        vma = self.vma
-        return f"{vma.start:x}-{vma.end:x} {vma.perms} {vma.name or '(anonymous)'}"
-
-
-_PUBLIC = ("start", "end", "size", "perms", "offset", "device", "inode", "name", "flags")
-
-
-class Observations:
+class Observations(Windows):
     """What one run left. Reads only its directory; never changes it."""
 
     def __init__(self, directory: RunDirectory, record: RunRecord) -> None:
@@ -94,6 +55,9 @@ class Observations:
             return Document.of(file, path.read_bytes())
         except OSError as error:
             raise ObservationError(f"no evidence {file} ({error.strerror})") from None
+
+    def _exists(self, file: str) -> bool:
+        return safe(file) and self._directory.file(file).is_file()
 
     def _once(self, kind: str, key: str, make: Callable[[], T]) -> T:
         if (kind, key) not in self._cache:

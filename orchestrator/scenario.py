@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import checks, resources, yamlnodes
+from orchestrator import checks, resources, tracing, yamlnodes
 from orchestrator.checks import CheckError
 from orchestrator.collect.procfs import LIMITS
 from orchestrator.errors import UsageError
@@ -39,7 +41,8 @@ def load(directory: Path) -> Scenario:
     if EXIT in names:
         raise keys["checkpoints"].error(f"{EXIT!r} is every program's last checkpoint, and not declared")
     claims = _texts(keys, "claims", _NAME)
-    expectations = tuple(_expectation(node, claims, names) for node in keys["expectations"].items())
+    trace = _trace(keys["trace"]) if "trace" in keys else None
+    expectations = tuple(_expectation(node, claims, _Context(names, trace)) for node in keys["expectations"].items())
     if not expectations:
         raise keys["expectations"].error("no expectation", "a list with at least one")
     _unique(keys["expectations"].items(), [e.id for e in expectations])
@@ -59,7 +62,7 @@ def load(directory: Path) -> Scenario:
         expectations=expectations,
         controls=controls,
         timeout=keys["timeout"].number(0.1, 86400) if "timeout" in keys else TIMEOUT,
-        trace=_trace(keys["trace"]) if "trace" in keys else None,
+        trace=trace,
         own_boot=keys["own_boot"].scalar("true|false") == "true" if "own_boot" in keys else False,
         file=file,
     )
@@ -107,10 +110,11 @@ def names(folders: Iterable[Path]) -> tuple[str, ...]:
 
 
 def symbols(scenario: Scenario) -> tuple[str, ...]:
-    """The kernel symbols to look up in the guest: those needed, and those of ``symbol("…")``."""
+    """The kernel symbols to look up in the guest: those needed or traced, and those that checks name."""
     texts = [text for e in scenario.expectations for v in e.variants for text in (v.when, v.check) if text]
-    asked = [name for text in texts for name in checks.arguments(checks.parse(text), "symbol")]
-    return tuple(dict.fromkeys((*scenario.needs.symbols, *asked)))
+    asked = [name for text in texts for name in checks.symbols(checks.parse(text))]
+    traced = (*scenario.trace.functions, *scenario.trace.graph) if scenario.trace else ()
+    return tuple(dict.fromkeys((*scenario.needs.symbols, *traced, *asked)))
 
 
 def without_control(scenario: Scenario) -> tuple[str, ...]:
@@ -194,31 +198,39 @@ def _pairs(node: Node | None, names: str, allowed: str, values: str = "") -> tup
     return tuple(found)
 
 
-def _expectation(node: Node, claims: Collection[str], declared: Sequence[str]) -> Expectation:
+@dataclass(frozen=True)
+class _Context:
+    """What expressions may refer to."""
+
+    checkpoints: tuple[str, ...]
+    trace: Trace | None
+
+
+def _expectation(node: Node, claims: Collection[str], context: _Context) -> Expectation:
     keys = node.mapping(("id", "claim", "at", "variants", *_VARIANT, *_MAY), required=("id", "claim"))
     claim = keys["claim"].text()
     if claim not in claims:
         raise keys["claim"].error(f"{claim!r} is not in claims{nearest(claim, claims)}", ", ".join(claims))
     at = keys["at"].text() if "at" in keys else ""
-    if at and not _known(at, declared):
-        raise _unknown_checkpoint(keys["at"], at, declared)
+    if at and not _known(at, context.checkpoints):
+        raise _unknown_checkpoint(keys["at"], at, context.checkpoints)
     if "variants" in keys:
         both = next((key for key in (*_VARIANT, *_MAY) if key in keys), None)
         if both:
             raise keys[both].error("beside variants, whose every item has its own", "either the one or the other")
-        variants = tuple(_variant(item, ("when", *_VARIANT, *_MAY), at, declared) for item in keys["variants"].items())
+        variants = tuple(_variant(item, ("when", *_VARIANT, *_MAY), at, context) for item in keys["variants"].items())
         if not variants:
             raise keys["variants"].error("no variant", "a list with at least one")
     else:
-        variants = (_variant(node, ("id", "claim", "at", *_VARIANT, *_MAY), at, declared),)
+        variants = (_variant(node, ("id", "claim", "at", *_VARIANT, *_MAY), at, context),)
     return Expectation(keys["id"].text(_NAME), claim, at, variants, node.line)
 
 
-def _variant(node: Node, allowed: Sequence[str], at: str, declared: Sequence[str]) -> Variant:
+def _variant(node: Node, allowed: Sequence[str], at: str, context: _Context) -> Variant:
     keys = node.mapping(allowed, required=_VARIANT if "when" not in allowed else ("when", *_VARIANT))
     for key in ("when", "check"):
         if key in keys:
-            _expression(keys[key], at, declared)
+            _expression(keys[key], at, context)
     return Variant(
         check=keys["check"].text(), because=keys["because"].text(), source=keys["source"].text(),
         when=keys["when"].text() if "when" in keys else "", line=node.line,
@@ -226,7 +238,7 @@ def _variant(node: Node, allowed: Sequence[str], at: str, declared: Sequence[str
     )  # fmt: skip
 
 
-def _expression(node: Node, at: str, declared: Sequence[str]) -> None:
+def _expression(node: Node, at: str, context: _Context) -> None:
     try:
         tree = checks.parse(node.text())
     except CheckError as error:
@@ -234,8 +246,24 @@ def _expression(node: Node, at: str, declared: Sequence[str]) -> None:
     for name in checks.checkpoints(tree):
         if not name and not at:
             raise node.error("it looks at a checkpoint, and none is named", 'at: NAME, or at="NAME" in the call')
-        if name and not _known(name, declared):
-            raise _unknown_checkpoint(node, name, declared)
+        if name and not _known(name, context.checkpoints):
+            raise _unknown_checkpoint(node, name, context.checkpoints)
+    _traced(node, tree, context.trace)
+
+
+def _traced(node: Node, tree: ast.Expression, trace: Trace | None) -> None:
+    """Raises UsageError for a check that rests on something that the trace does not record."""
+    for function, call in checks.calls(tree):
+        if checks.OBSERVATIONS[function].level != "T":
+            continue
+        if trace is None:
+            raise node.error(f"{function}() looks at the kernel trace, and the scenario records none", "trace: {…}")
+        recorded = {"syscalls": ("syscalls", trace.syscalls), "hits": ("functions", trace.functions),
+                    "events": ("events", (*tracing.EVENTS, *trace.events))}.get(function)
+        name = checks.text(call.args[1]) if recorded else ""
+        if recorded and name not in recorded[1]:
+            raise node.error(f"{name!r} is not in trace: {recorded[0]}{nearest(name, recorded[1])}",
+                             ", ".join(recorded[1]) or f"add it to trace: {recorded[0]}")
 
 
 def _known(at: str, declared: Sequence[str]) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import host, progress, scenario, wire
+from orchestrator import host, progress, scenario, tracing, wire
 from orchestrator.errors import GuestError, LabError, LimitError, UsageError
 from orchestrator.machine.classify import comparable
 from orchestrator.machine.guest import Attempt, Guest, GuestEnded, Recipe, ending_of
@@ -37,6 +37,7 @@ _LIMITS = {  # labrun's reasons to end a program
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")  # how /dev/kmsg shows what is not printable
 _OOM = re.compile(r"[Oo]ut of memory: Killed process")  # mm/oom_kill.c, __oom_kill_process()
+_LOST = re.compile(r"(?:overrun|dropped)=[1-9]")
 _BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
 
 
@@ -150,6 +151,8 @@ class Session:
             yield wire.command("sysctl", name, value)
         for name in scenario.symbols(case.scenario):
             yield wire.command("symbol", name)
+        if case.scenario.trace is not None:
+            yield from tracing.orders(case.scenario.trace)
         yield wire.command("start")
 
     def _environment(self) -> list[tuple[str, str]]:
@@ -262,12 +265,21 @@ class Session:
 
     def _on_file(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         name = wire.evidence_name(frame)
-        if self._pending is None:
+        if self._pending is not None:
+            directory = self._pending.directory
+        elif name.startswith("trace/"):  # what was recorded after the last checkpoint
+            directory = self._exit_directory()
+        else:
             raise wire.ProtocolError(f"labrun sends {name} outside a checkpoint")
-        self._directory.write(f"{self._pending.directory}/{name}", frame.payload)
+        self._directory.write(f"{directory}/{name}", frame.payload)
         if frame.attributes.get("truncated", "0") != "0":
-            self._record.messages.append(f"{self._pending.directory}/{name} is cut off: it was too long")
-            self._directory.write(f"{self._pending.directory}/{name}.truncated", b"")
+            self._record.messages.append(f"{directory}/{name} is cut off: it was too long")
+            self._directory.write(f"{directory}/{name}.truncated", b"")
+        if name in ("trace/stats", "trace/graph-stats") and _LOST.search(frame.text):
+            self._record.messages.append(f"{directory}/trace: the buffer overflowed: {frame.text.strip()[:200]}")
+
+    def _exit_directory(self) -> str:
+        return f"evidence/{len(self._record.checkpoints):02d}-exit"
 
     def _on_ready(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         if self._pending is None:
@@ -296,7 +308,7 @@ class Session:
         if reason and not self._killed:
             self._record.messages.append(f"the program's end: {reason[:200]}")
         index = len(self._record.checkpoints)
-        last = Checkpoint(index=index, name="exit", kind="exit", pid=0, directory=f"evidence/{index:02d}-exit",
+        last = Checkpoint(index=index, name="exit", kind="exit", pid=0, directory=self._exit_directory(),
                           seconds=frame.number("ns") / 1e9 if "ns" in frame.attributes else 0.0)
         self._close_checkpoint(last)
 

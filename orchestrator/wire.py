@@ -91,13 +91,13 @@ def _header(line: bytes) -> tuple[str, int, dict[str, str]]:
     return found[1], length, attributes
 
 
-_PROC = re.compile(r"proc/\d{1,10}(/task/\d{1,10})?/[a-z_]{1,32}")
+_EVIDENCE = re.compile(r"proc/\d{1,10}(/task/\d{1,10})?/[a-z_]{1,32}|trace/(events|stats|graph|graph-stats)")
 
 
 def evidence_name(frame: Frame) -> str:
-    """The name of a file frame ("proc/12/maps"). Raises ProtocolError for anything else."""
+    """The name of a file frame ("proc/12/maps", "trace/events"). Raises ProtocolError for anything else."""
     name = frame.attributes.get("name", "")
-    if _PROC.fullmatch(name) is None:
+    if _EVIDENCE.fullmatch(name) is None:
         raise ProtocolError(f"labrun offers the file {name!r}")
     return name
 

@@ -70,11 +70,15 @@ def parse_sysctl(document: Document) -> dict[str, Value]:
     return values
 
 
+_SYMBOL = re.compile(r"([A-Za-z0-9_.$]{1,200}) (?:(present)(?: [A-Za-z?])?(?: [A-Za-z0-9_.$]{1,300})?|absent)")
+
+
 def parse_symbols(document: Document) -> dict[str, tuple[bool, int]]:
-    """``name present TYPE`` or ``name absent`` lines: whether, and on which line."""
+    """``name present TYPE [OTHER]`` or ``name absent`` lines: whether, and on which line. OTHER is the kernel's own
+    name for the function (f.isra.0)."""
     found: dict[str, tuple[bool, int]] = {}
     for number, line in enumerate(document.lines, 1):
-        match = re.fullmatch(r"([A-Za-z0-9_.$]{1,200}) (?:(present)(?: [A-Za-z?])?|absent)", line)
+        match = _SYMBOL.fullmatch(line)
         if match is None:
             raise document.garbled(number, "a symbol")
         found[match[1]] = (match[2] is not None, number)

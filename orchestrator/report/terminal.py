@@ -213,6 +213,8 @@ def _operand(operand: Operand, width: int, paint: Paint, verbose: bool) -> list[
     """ "text = value", and below it each line of evidence as file:line: text."""
     indent = " " * (6 + _LABEL)
     result = wrap(f"{clean(operand.text)} = {clean(operand.value)}", width, indent, indent + "  ")
+    if operand.remark:
+        result += wrap(f"({clean(operand.remark, 1000)})", width, indent + "  ", indent + "  ")
     shown = operand.evidence if verbose else operand.evidence[:MAX_EVIDENCE]
     for evidence in shown:
         result += [paint(line, "cyan") for line in _evidence(evidence, width, indent + "  ")]

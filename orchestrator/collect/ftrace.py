@@ -1,0 +1,193 @@
+"""The kernel's trace as text (tracefs, ``trace``): records, call chains, and the windows marked in it. Pure.
+
+The format is that of kernel/trace/trace_output.c; what differs between kernels is said where it is read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orchestrator.collect.lines import Document, EvidenceError
+
+# "  task name-123  [000] d..1.   2.053030: event: details"; a task's name may hold anything
+_RECORD = re.compile(r"\s*(.*)-(\d+)\s+\[\d+\]\s\S+\s+(\d+\.\d+): (\S+?)(:| <stack trace>|(?= )|(?=\()|$)\s?(.*)")
+_STACK = "<stack"
+_MARK = re.compile(r"lab: (begin|end) ([A-Za-z0-9._-]{1,64})")
+_SYSCALL = re.compile(r"sys_(\w+)(?:\((.*)\)| -> (0x[0-9a-f]+))$")
+_ARGUMENT = re.compile(r"(\w+): ([^,\s]*)")
+_FIELD = re.compile(r"(\w+)=(\S*)")
+_SUFFIX = re.compile(r"\.(?:isra|constprop|part|cold|llvm)\..*|\.cold$")
+_STATS = re.compile(r"cpu\d+ entries=(\d+) overrun=(\d+) commit_overrun=(\d+) dropped=(\d+)")
+_INNER = re.compile(  # what the recording itself adds at the inner end of a chain
+    r"trace_event_raw_event_|trace_event_buffer|event_triggers_|stacktrace_trigger|kprobe_|ftrace_|arch_ftrace_"
+    r"|__traceiter_|trace_stack|__trace_stack|trace_call_|0x|kretprobe_|aggr_pre_|opt_pre_|optimized_"
+)
+
+
+class Record(NamedTuple):
+    """One record. ``name`` is the event's, "sys_mmap" for both sides of a system call."""
+
+    pid: int  # of the thread
+    name: str
+    details: str
+    line: int
+    seconds: float
+    chain: tuple[str, ...]  # functions, innermost first, without compilers' suffixes
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was recorded between two marks of the program: records[first:last]."""
+
+    name: str
+    first: int
+    last: int
+    closed: bool  # False: the trace ends inside, as when the program died
+    began: float  # seconds, trace clock
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All records of one buffer, in the order of time, and the windows in it."""
+
+    records: tuple[Record, ...]
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What labrun said about one thing that was asked for: "ok", "absent" or "refused"."""
+
+    state: str
+    detail: str  # the kernel's own name for it, or the error
+    line: int
+
+
+def base(function: str) -> str:
+    """A function's name as in the source: without .isra.0 and the like."""
+    return _SUFFIX.sub("", function)
+
+
+def parse_trace(document: Document) -> Trace:
+    """All records with their windows. Raises EvidenceError for a line that the kernel does not write."""
+    records: list[Record] = []
+    chain: list[str] = []  # of the record before, while its lines come
+    windows: list[Window] = []
+    opened: dict[str, tuple[int, float]] = {}
+    match = _RECORD.match
+    for number, line in enumerate(document.lines, 1):
+        if line.startswith(" => "):
+            chain.append(base(line[4:].strip()))
+            continue
+        if chain:
+            _close_chain(records, chain, document, number - 1)
+            chain = []
+        if not line or line[0] == "#":
+            continue
+        found = match(line)
+        if found is None:
+            raise document.garbled(number, "a record of the kernel's trace")
+        if found[4].startswith(_STACK):
+            continue  # of the record before; its lines follow
+        record = Record(int(found[2]), _name(found[4]), found[6], number, float(found[3]), ())
+        if record.name == "tracing_mark_write":
+            _mark(record, len(records), opened, windows)
+            continue
+        if found[5] != ":":
+            record = record._replace(details=line[found.start(4):])
+        records.append(record)
+    if chain:
+        _close_chain(records, chain, document, len(document.lines))
+    for name, (first, began) in opened.items():
+        windows.append(Window(name, first, len(records), False, began))
+    return Trace(tuple(records), tuple(windows))
+
+
+def _name(text: str) -> str:
+    return text.partition("(")[0]
+
+
+def _close_chain(records: list[Record], chain: list[str], document: Document, line: int) -> None:
+    if not records:
+        raise document.garbled(line, "a call chain after its record")
+    while chain and _INNER.match(chain[0]):
+        del chain[0]
+    records[-1] = records[-1]._replace(chain=tuple(chain))
+
+
+def _mark(record: Record, position: int, opened: dict[str, tuple[int, float]], windows: list[Window]) -> None:
+    """A mark of somebody else's is none of ours."""
+    found = _MARK.match(record.details)
+    if found is None:
+        return
+    if found[1] == "begin":
+        opened[found[2]] = (position, record.seconds)
+    elif found[2] in opened:
+        first, began = opened.pop(found[2])
+        windows.append(Window(found[2], first, position, True, began))
+
+
+def lost(document: Document) -> int:
+    """How many records the buffer did not take: labrun's trace/stats, a line for each processor."""
+    total = 0
+    for number, line in enumerate(document.lines, 1):
+        found = _STATS.fullmatch(line)
+        if found is None:
+            raise document.garbled(number, "the statistics of a trace buffer")
+        total += sum(int(found[index]) for index in (2, 3, 4))
+    if not document.lines:
+        raise EvidenceError(f"{document.file}: no statistics of the trace buffer")
+    return total
+
+
+def parse_setup(document: Document) -> dict[tuple[str, str], Setup]:
+    """labrun's report: ("event", "kmem:rss_stat") and so on, what became of each."""
+    found: dict[tuple[str, str], Setup] = {}
+    for number, line in enumerate(document.lines, 1):
+        match = re.fullmatch(r"(\w+) (\S+) (ok|absent|refused)(?: (.*))?", line)
+        if match is None:
+            raise document.garbled(number, "a line about the kernel trace")
+        found[match[1], match[2]] = Setup(match[3], match[4] or "", number)
+    return found
+
+
+def fields(record: Record, document: Document) -> dict[str, object]:
+    """The ``key=value`` pairs of a record: numbers where int(value, 0) reads them."""
+    found: dict[str, object] = {key: number(value) for key, value in _FIELD.findall(record.details)}
+    if not found and record.details and not record.details.startswith("("):
+        raise document.garbled(record.line, "a record with fields")
+    return found
+
+
+def number(text: str) -> int | str:
+    """A number as the kernel prints it ("0x1f", "12", "-3", "4096B"), else the text."""
+    try:
+        return int(text.removesuffix("B") if text[:-1].isdecimal() else text, 0) if len(text) <= 24 else text
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True)
+class Syscall:
+    """One side of a system call: its arguments, or its result."""
+
+    name: str
+    arguments: dict[str, int | str]
+    result: int | None  # negative: an error number
+
+
+def parse_syscall(record: Record, document: Document) -> Syscall:
+    """``sys_mmap(addr: 0, len: 1000, …)`` or ``sys_mmap -> 0x7f…``; all numbers are hexadecimal."""
+    found = _SYSCALL.match(record.details)
+    if found is None:
+        raise document.garbled(record.line, "a system call")
+    if found[3] is not None:
+        value = int(found[3], 16)
+        return Syscall(found[1], {}, value - (1 << 64) if value >= 1 << 63 else value)
+    arguments: dict[str, int | str] = {}
+    for key, value in _ARGUMENT.findall(found[2]):
+        hexadecimal = re.fullmatch(r"(?:0x)?([0-9a-f]{1,16})", value)
+        arguments[key] = int(hexadecimal[1], 16) if hexadecimal else value
+    return Syscall(found[1], arguments, None)

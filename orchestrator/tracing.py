@@ -1,0 +1,39 @@
+"""What labrun is told about the kernel trace: which events, functions and graph to record (guest/trace.c). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator import wire
+from orchestrator.model import Trace
+
+EVENTS = (  # present and stable in every kernel since 5.10
+    "exceptions:page_fault_user",
+    "kmem:mm_page_alloc",
+    "kmem:rss_stat",
+    "task:task_newtask",
+)
+
+# Functions of mm/ that the graph shows below its roots. Tracing all functions costs seconds of patching under
+# emulation (ftrace_modify_all_code()), these a few tenths.
+GRAPH_FILTER = ("*fault*", "*vma*", "*anon*", "*folio*", "*page*", "p?d_alloc*", "__p?d_alloc*", "*mmap*", "*brk*")
+
+
+def orders(trace: Trace) -> Iterator[bytes]:
+    """labrun's lines for a trace; none of the names has been looked up yet."""
+    yield wire.command("trace", "buffer", trace.buffer << 10)
+    for event in (*EVENTS, *_of_syscalls(trace.syscalls), *trace.events):
+        yield wire.command("trace", "event", event)
+    for name in trace.functions:
+        yield wire.command("trace", "function", name)
+    if trace.graph:
+        for filtered in (*GRAPH_FILTER, *trace.graph, *trace.functions):
+            yield wire.command("trace", "filter", filtered)
+        for name in trace.graph:
+            yield wire.command("trace", "graph", name)
+
+
+def _of_syscalls(names: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        yield f"syscalls:sys_enter_{name}"
+        yield f"syscalls:sys_exit_{name}"
