@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from orchestrator.collect.lines import Document, EvidenceError
 
-# "  task name-123  [000] d..1.   2.053030: event: details"; a task's name may hold anything
-_RECORD = re.compile(r"\s*(.*)-(\d+)\s+\[\d+\]\s\S+\s+(\d+\.\d+): (\S+?)(:| <stack trace>|(?= )|(?=\()|$)\s?(.*)")
-_STACK = "<stack"
+# "  task name-123  [000] d..1.   2.053030: event: details": the name has 16 columns, and may hold anything
+_RECORD = re.compile(
+    r"(.{1,16})-(\d+)\s+\[\d+\]\s\S+\s+(\d+\.\d+): (?:(\w+): ?|(?=sys_\w+(?:\(| -> ))|<stack trace>$)(.*)"
+)
+_SYSCALL_NAME = re.compile(r"sys_\w+")
 _MARK = re.compile(r"lab: (begin|end) ([A-Za-z0-9._-]{1,64})")
 _SYSCALL = re.compile(r"sys_(\w+)(?:\((.*)\)| -> (0x[0-9a-f]+))$")
 _ARGUMENT = re.compile(r"(\w+): ([^,\s]*)")
@@ -89,15 +91,14 @@ def parse_trace(document: Document) -> Trace:
         found = match(line)
         if found is None:
             raise document.garbled(number, "a record of the kernel's trace")
-        if found[4].startswith(_STACK):
-            continue  # of the record before; its lines follow
-        record = Record(int(found[2]), _name(found[4]), found[6], number, float(found[3]), ())
-        if record.name == "tracing_mark_write":
+        name = found[4] or _syscall_name(found[5])
+        if not name:
+            continue  # "<stack trace>": of the record before; its lines follow
+        record = Record(int(found[2]), name, found[5], number, float(found[3]), ())
+        if name == "tracing_mark_write":
             _mark(record, len(records), opened, windows)
-            continue
-        if found[5] != ":":
-            record = record._replace(details=line[found.start(4):])
-        records.append(record)
+        else:
+            records.append(record)
     if chain:
         _close_chain(records, chain, document, len(document.lines))
     for name, (first, began) in opened.items():
@@ -105,8 +106,9 @@ def parse_trace(document: Document) -> Trace:
     return Trace(tuple(records), tuple(windows))
 
 
-def _name(text: str) -> str:
-    return text.partition("(")[0]
+def _syscall_name(text: str) -> str:
+    found = _SYSCALL_NAME.match(text)
+    return found[0] if found else ""
 
 
 def _close_chain(records: list[Record], chain: list[str], document: Document, line: int) -> None:
