@@ -4,6 +4,8 @@
 SCENARIO ?= brk
 ARGS ?=
 VENV := .venv
+# Guests side by side in the tests: one for each processor, up to four (each takes 1 GiB).
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 4 ] && n=4; echo $$n)
 LAB := $(VENV)/bin/lab
 # The newest Python that there is, 3.11 or later.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -31,7 +33,7 @@ unit: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -q tests/unit
 
 guest: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -q tests/guest
+	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal tests/guest
 
 bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python tests/benchmarks/bench.py
