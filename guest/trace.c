@@ -77,7 +77,7 @@ static void keep(struct run *r, struct strings *to, const char *name, const char
 	strings_add(r, to, copy, strlen(copy));
 }
 
-/* "event GROUP:NAME", "function NAME", "graph NAME", "filter PATTERN", "buffer KIB" */
+/* "event GROUP:NAME", "function NAME", "graph NAME", "filter [!]PATTERN", "buffer KIB" */
 void trace_line(struct run *r, char *what, char *rest)
 {
 	r->trace.asked = true;
@@ -88,7 +88,7 @@ void trace_line(struct run *r, char *what, char *rest)
 	else if (!strcmp(what, "graph"))
 		keep(r, &r->trace.graph, rest, ".");
 	else if (!strcmp(what, "filter"))
-		keep(r, &r->trace.filters, rest, "*?.");
+		keep(r, &r->trace.filters, rest, "*?.!");
 	else if (strcmp(what, "buffer") || !parse_number(rest, &r->trace.buffer_kib) ||
 		 r->trace.buffer_kib > 1U << 20)
 		die(r, "protocol", "trace: what is %.64s %.64s?", what, rest);

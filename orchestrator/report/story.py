@@ -15,6 +15,7 @@ from orchestrator.collect import procfs
 from orchestrator.collect.lines import Document
 from orchestrator.errors import LabError
 from orchestrator.model import Checkpoint, Vma
+from orchestrator.report.trace import Recorded, windows
 from orchestrator.rundir import RunDirectory, RunRecord
 
 MAX_FILE = 256 << 20  # bytes of one evidence file: smaps of 10^5 mappings has about 70 MB
@@ -32,6 +33,7 @@ class Moment:
     file: str  # smaps or maps, relative to the run directory; "" when there is none
     notes: tuple[tuple[str, str], ...]
     problem: str  # why the mappings can't be shown, or are not all there
+    windows: tuple[Recorded, ...] = ()  # of the kernel trace, since the checkpoint before
 
 
 def moments(record: RunRecord, directory: Path) -> Iterator[Moment]:
@@ -50,7 +52,8 @@ def moments(record: RunRecord, directory: Path) -> Iterator[Moment]:
             fresh = "new program"
         previous = () if fresh else previous
         found = changes(previous, vmas) if file and not fresh else ()
-        yield Moment(checkpoint, vmas, previous, found, fresh, file, _notes(run, checkpoint), problem)
+        yield Moment(checkpoint, vmas, previous, found, fresh, file, _notes(run, checkpoint), problem,
+                     windows(run, checkpoint))  # fmt: skip
         if file:
             latest[checkpoint.pid] = vmas
 

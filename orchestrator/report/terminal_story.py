@@ -29,6 +29,7 @@ from orchestrator.report.text import (
     span,
     wrap,
 )
+from orchestrator.report.trace import shown
 
 MAX_ROWS = 40  # changes shown at one checkpoint, unless verbose
 _LABEL = 8  # columns of the first word of a row
@@ -83,6 +84,7 @@ def lines(moments: Sequence[Moment], page: int, end: str, width: int, paint: Pai
         result += _title(moment, widths, end, paint)
         result += _body(moment, table, widths, paint, verbose)
         result += _notes(moment, width)
+        result += _trace(moment, width, paint, verbose)
     return result
 
 
@@ -280,6 +282,23 @@ def _row(row: _Row, widths: _Widths, paint: Paint) -> list[str]:
     if len(start) + len(rest) + 2 + columns(row.name) <= widths.line:
         return [f"{line}  {row.name}"]
     return [line, *wrap(row.name, widths.line, " " * len(start))]
+
+
+def _trace(moment: Moment, width: int, paint: Paint, verbose: bool) -> list[str]:
+    """ "trace    touch: 1 user fault, 2 page allocations"; with --verbose the calls below it."""
+    result: list[str] = []
+    for window in moment.windows:
+        if window.problem:
+            result += [paint(line, "yellow") for line in wrap(clean(window.problem), width, _label("trace"))]
+        if not window.name:
+            continue
+        counts = [f"{count} {clean(word, 64)}" if word.endswith(")") else plural(count, word)
+                  for word, count in window.counts]  # fmt: skip
+        name = f"{clean(window.name, 64)}{'' if window.closed else ' (open)'}: "
+        result += flow(counts or ["nothing"], width, _label("trace") + name, _label(""), gap=", ")
+        if verbose:
+            result += [cut(_label("") + clean(call), width) for call in shown(window.calls)]
+    return result
 
 
 def _notes(moment: Moment, width: int) -> list[str]:
