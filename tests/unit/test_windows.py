@@ -273,7 +273,7 @@ def test_a_task_may_have_any_name() -> None:
 
 
 def test_a_chain_loses_what_compilers_and_the_trace_add() -> None:
-    chain = (" => trace_event_raw_event_mm_page_alloc", " => __alloc_pages.constprop.0", " => f.isra.12", " => g.part.3")
+    chain = (" => trace_event_raw_event_mm_page_alloc", " => __alloc_pages.constprop.0", " => f.isra.2", " => g.part.3")
     trace = parse(HEAD + "mm_page_alloc: pfn=1", HEAD + "<stack trace>", *chain, HEAD + "rss_stat: curr=1")
     assert trace.records[0].chain == ("__alloc_pages", "f", "g")
     assert trace.records[1].chain == ()
