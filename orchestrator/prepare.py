@@ -97,12 +97,12 @@ def _fetch_together(store: Store, kernel: str, userland: str, qemu: str | None) 
     from orchestrator.pieces import Wanted
 
     wanted = []
-    if not _is_path(kernel):
+    if not is_path(kernel):
         wanted.append(Wanted(PieceKind.KERNEL, _only(kernel, store.kernel_names(kernel))))
-    if not _is_path(userland):
+    if not is_path(userland):
         name = _only(userland, store.userland_names(userland))
         wanted += [Wanted(kind, name) for kind in (PieceKind.USERLAND, PieceKind.SYSROOT)]
-    if qemu is None or (qemu != "system" and not _is_path(qemu)):
+    if qemu is None or (qemu != "system" and not is_path(qemu)):
         wanted.append(Wanted(PieceKind.EMULATOR, store.emulator_name(qemu)))
     store.prepare(wanted)
 
@@ -117,7 +117,7 @@ def find_kernel(store: Store, name: str, modules: Path | None) -> Kernel:
     """A kernel by catalogue name, or a user's own file where ``name`` is a path."""
     from orchestrator.pieces import user_kernel
 
-    if _is_path(name):
+    if is_path(name):
         return user_kernel(Path(name), modules, resources.cache())
     if modules is not None:
         raise UsageError("--modules goes with --kernel PATH: a kernel of the catalogue brings its own")
@@ -128,12 +128,12 @@ def find_userland(store: Store, name: str) -> Userland:
     """A userland by suite or glibc version, or a user's own folder or tar file."""
     from orchestrator.pieces import user_userland
 
-    return user_userland(Path(name), resources.cache()) if _is_path(name) else store.userland(name)
+    return user_userland(Path(name), resources.cache()) if is_path(name) else store.userland(name)
 
 
 def find_emulator(store: Store, name: str | None) -> Emulator:
     """The pinned QEMU, the system's ("system"), or one by path."""
-    if name is None or (not _is_path(name) and name != "system"):
+    if name is None or (not is_path(name) and name != "system"):
         return store.emulator(name)
     path = shutil.which("qemu-system-x86_64") if name == "system" else name
     if path is None:
@@ -194,5 +194,6 @@ def _only(pattern: str, names: list[str]) -> str:
     return names[0]
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a kernel, userland or emulator is named by path, not by its name in the catalogue."""
     return "/" in name or name.startswith(".")

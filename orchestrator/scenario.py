@@ -109,6 +109,15 @@ def names(folders: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted({file.parent.name for folder in folders for file in folder.glob(f"*/{FILE}")}))
 
 
+def summary(name: str, folders: Sequence[Path]) -> str:
+    """The summary of the scenario of that name, without looking at the rest. Raises UsageError."""
+    for file in (folder / name / FILE for folder in folders):
+        if file.is_file():
+            keys = dict(yamlnodes.load(file).pairs())
+            return keys["summary"].text() if "summary" in keys else ""
+    return ""
+
+
 def symbols(scenario: Scenario) -> tuple[str, ...]:
     """The kernel symbols to look up in the guest: those needed or traced, and those that checks name."""
     texts = [text for e in scenario.expectations for v in e.variants for text in (v.when, v.check) if text]

@@ -57,7 +57,7 @@ def merge(first: Settings, then: Settings) -> Settings:
 def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
     """A record of a case that has not run yet."""
     return RunRecord(
-        lab=_version(),
+        lab=version(),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         case={
             "scenario": case.scenario.name, "summary": case.scenario.summary, "plain": case.scenario.plain,
@@ -72,7 +72,8 @@ def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
     )  # fmt: skip
 
 
-def _version() -> str:
+def version() -> str:
+    """The lab's own."""
     try:
         return metadata.version("qemu-lab")
     except metadata.PackageNotFoundError:
@@ -399,11 +400,12 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
                 Session(case, directory, record, limits, deadline).run(guest, program)
                 record.timings["run"] = round(time.monotonic() - begin, 3)
         finally:
-            _keep_console(guest, record)
+            keep_console(guest, record)
     return record
 
 
-def _keep_console(guest: Guest, record: RunRecord) -> None:
+def keep_console(guest: Guest, record: RunRecord) -> None:
+    """What the record keeps of a guest: its boots, its command, and what was recognised on its console."""
     record.boots = boots(guest.attempts)
     if guest.recipe.accelerator != record.emulator.get("accelerator"):
         record.emulator.update(accelerator=guest.recipe.accelerator, reason="a guest did not boot under KVM")

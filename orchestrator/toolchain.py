@@ -122,19 +122,33 @@ def _compile(argv: list[str], folder: Path, sysroot: Path, made: Path) -> str:
     return digest
 
 
+def diagnose(sources: Sequence[Path], sysroot: Path | None, *, include: Sequence[Path] = (),
+             flags: Sequence[str] = ()) -> str:
+    """What the compiler says of the sources, a line for each error and warning; it makes no program of them.
+    Without a sysroot it takes the host's own headers."""
+    folder = sources[0].absolute().parent
+    words = [*(_arguments(sysroot) if sysroot else ()), *CFLAGS, *flags, *(f"-I{place}" for place in include)]
+    files = [str(source.absolute()) for source in sources]
+    return _compiler([find_compiler(), "-fsyntax-only", "-fno-diagnostics-show-caret", *words, *files], folder).stderr
+
+
 def _call(argv: list[str], folder: Path) -> str:
     """What the compiler prints on standard output. Raises UsageError with its own words if it fails."""
-    own = {name: value for name, value in os.environ.items() if name not in _COMPILER_VARIABLES}
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, errors="surrogateescape", timeout=LIMIT,
-                              check=False, cwd=folder, env={**own, "LC_ALL": "C"}, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        raise UsageError(f"the compiler did not end within {LIMIT:.0f} s: {shlex.join(argv)}") from None
+    done = _compiler(argv, folder)
     if done.returncode != 0:
         said = done.stderr.strip()[:8000].encode(errors="replace").decode()
         raise UsageError(f"the program does not compile:\n{said}",
                          "the compiler's words are above; it ran against the userland's own libc")
     return done.stdout
+
+
+def _compiler(argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    own = {name: value for name, value in os.environ.items() if name not in _COMPILER_VARIABLES}
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, errors="surrogateescape", timeout=LIMIT,
+                              check=False, cwd=folder, env={**own, "LC_ALL": "C"}, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"the compiler did not end within {LIMIT:.0f} s: {shlex.join(argv)}") from None
 
 
 def _inputs(rules: str, folder: Path) -> set[Path]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import check, guest, image, listing, run
+from orchestrator.cli import check, claims, guest, image, lint, listing, matrix, new, run
 
 app = typer.Typer(
     name="lab",
@@ -18,8 +18,12 @@ app = typer.Typer(
     "failed, 4 the guest crashed or was lost, 5 a limit was reached, 130 interrupted.",
 )
 app.command("run")(run.run)
+app.command("matrix")(matrix.matrix)
 app.command("check")(check.check)
 app.command("list")(listing.list_)
+app.command("claims")(claims.claims)
+app.command("new")(new.new)
+app.command("lint")(lint.lint)
 app.command("exec", context_settings={"ignore_unknown_options": True})(guest.exec_)
 app.command("shell")(guest.shell)
 app.command("doctor")(listing.doctor)

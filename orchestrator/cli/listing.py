@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,24 +13,32 @@ import typer
 def list_(
     name: Annotated[str | None, typer.Argument(help="A scenario: show its claims and expectations.")] = None,
 ) -> None:
-    """List the scenarios, or one scenario's claims and expectations."""
+    """List the scenarios; or one scenario's claims, expectations, controls and needs."""
     from orchestrator import scenario
 
     folders = scenario.folders()
     if name is None:
-        for found in scenario.names(folders):
-            typer.echo(f"{found:16} {scenario.find(found, folders).summary}")
+        _all(folders)
         return
+    from orchestrator import runs
+    from orchestrator.cli import show
+    from orchestrator.report import scenario_terminal, text
+
     wanted = scenario.find(name, folders)
-    typer.echo(f"{wanted.name}: {wanted.summary}")
-    for expectation in wanted.expectations:
-        typer.echo(f"\n{expectation.id}  [{expectation.claim}]  at {expectation.at or 'any time'}")
-        for variant in expectation.variants:
-            if variant.when:
-                typer.echo(f"  when    {variant.when}")
-            typer.echo(f"  check   {variant.check}\n  because {variant.because}\n  source  {variant.source}")
-    for control in wanted.controls:
-        typer.echo(f"\ncontrol {control.name}: fails {', '.join(control.fails)}")
+    colour = text.wants_colour(sys.stdout)
+    show.put(scenario_terminal.render(wanted, runs.catalogue_of([wanted]), width=show.page_width(), colour=colour))
+
+
+def _all(folders: Sequence[Path]) -> None:
+    """A line for each scenario; one that can't be read says so in its line."""
+    from orchestrator import scenario
+    from orchestrator.errors import UsageError
+
+    for found in scenario.names(folders):
+        try:
+            typer.echo(f"{found:16} {scenario.summary(found, folders)}")
+        except UsageError as error:
+            typer.echo(f"{found:16} can't be read: {error.message}")
 
 
 def doctor() -> None:

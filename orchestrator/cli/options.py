@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from orchestrator.model import Settings
     from orchestrator.prepare import Choice
     from orchestrator.progress import Event
 
@@ -33,18 +34,46 @@ Cpus = Annotated[int, typer.Option("--cpus", min=1, max=64, help="The guest's pr
 Mirror = Annotated[str | None, typer.Option("--mirror", help="Where Debian packages come from.")]
 Locked = Annotated[bool, typer.Option("--locked", help="Refuse whatever the lock does not name.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Words = list[str] | None
+Sysctl = Annotated[Words, typer.Option("--sysctl", help="NAME=VALUE in the guest, before the program.")]
+Tunable = Annotated[Words, typer.Option("--tunable", help="A GLIBC_TUNABLES entry, NAME=VALUE.")]
+Ulimit = Annotated[Words, typer.Option("--ulimit", help="A resource limit: NAME=BYTES, =SOFT:HARD, =unlimited.")]
+Env = Annotated[Words, typer.Option("--env", help="A variable of the program's environment, NAME=VALUE.")]
+Define = Annotated[Words, typer.Option("--define", "-D", help="A C macro: NAME or NAME=VALUE.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")]
 
 
 def choice(image: str | None, kernel: str | None, userland: str | None, qemu: str | None, modules: Path | None,
            accel: str, append: list[str] | None, memory: int, cpus: int, mirror: str | None, locked: bool) -> Choice:
     """What the options say. Raises UsageError for an accelerator that does not exist."""
-    from orchestrator.errors import UsageError
     from orchestrator.prepare import Choice
 
-    if accel not in ("auto", "kvm", "tcg"):
-        raise UsageError(f"--accel {accel}: there are auto, kvm and tcg")
+    check_accelerator(accel)
     return Choice(image=image, kernel=kernel, userland=userland, qemu=qemu, modules=modules, accel=accel,
                   append=tuple(append or ()), memory=memory, cpus=cpus, mirror=mirror, locked=locked)
+
+
+def check_accelerator(name: str) -> None:
+    """Raises UsageError for one that does not exist."""
+    from orchestrator.errors import UsageError
+
+    if name not in ("auto", "kvm", "tcg"):
+        raise UsageError(f"--accel {name}: there are auto, kvm and tcg")
+
+
+def settings(append: Words, sysctl: Words, tunable: Words, ulimit: Words, env: Words, define: Words) -> Settings:
+    """The settings that the options name. Raises UsageError."""
+    from orchestrator.model import Settings
+
+    defines = [word if "=" in word else f"{word}=1" for word in define or ()]
+    return Settings(
+        append=tuple(append or ()),
+        sysctls=pairs(sysctl, "--sysctl"),
+        tunables=pairs(tunable, "--tunable"),
+        ulimits=limits(ulimit),
+        environment=pairs(env, "--env"),
+        defines=pairs(defines, "--define", r"[A-Za-z_]\w*"),
+    )
 
 
 def limits(values: list[str] | None) -> tuple[tuple[str, str], ...]:

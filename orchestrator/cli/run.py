@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli import options
-
-if TYPE_CHECKING:
-    from orchestrator.model import Settings
-
-Pairs = list[str] | None
 
 
 def run(
@@ -24,17 +19,15 @@ def run(
     modules: options.Modules = None,
     accel: options.Accel = "auto",
     append: options.Append = None,
-    sysctl: Annotated[Pairs, typer.Option("--sysctl", help="NAME=VALUE in the guest, before the program.")] = None,
-    tunable: Annotated[Pairs, typer.Option("--tunable", help="A GLIBC_TUNABLES entry, NAME=VALUE.")] = None,
-    ulimit: Annotated[
-        Pairs, typer.Option("--ulimit", help="A resource limit: NAME=BYTES, =SOFT:HARD, =unlimited.")
-    ] = None,
-    env: Annotated[Pairs, typer.Option("--env", help="A variable of the program's environment, NAME=VALUE.")] = None,
-    define: Annotated[list[str] | None, typer.Option("--define", "-D", help="A C macro: NAME or NAME=VALUE.")] = None,
+    sysctl: options.Sysctl = None,
+    tunable: options.Tunable = None,
+    ulimit: options.Ulimit = None,
+    env: options.Env = None,
+    define: options.Define = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run directory; it must be new or empty.")
     ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")] = None,
+    json: options.Json = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for the whole run.")] = None,
     memory: options.Memory = 768,
     cpus: options.Cpus = 1,
@@ -55,7 +48,7 @@ def run(
 
     show.check_target(json)
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
-    settings = _settings(append, sysctl, tunable, ulimit, env, define)
+    settings = options.settings(append, sysctl, tunable, ulimit, env, define)
     request = experiment.Request(scenario, choice, settings, output, timeout)
     with options.shown(quiet):
         if dry_run:
@@ -64,17 +57,3 @@ def run(
         done = experiment.run(request)
     show.report(done.record, done.directory, json, verbose)
     raise typer.Exit(done.record.exit_code)
-
-
-def _settings(append: Pairs, sysctl: Pairs, tunable: Pairs, ulimit: Pairs, env: Pairs, define: Pairs) -> Settings:
-    from orchestrator.model import Settings
-
-    defines = [word if "=" in word else f"{word}=1" for word in define or ()]
-    return Settings(
-        append=tuple(append or ()),
-        sysctls=options.pairs(sysctl, "--sysctl"),
-        tunables=options.pairs(tunable, "--tunable"),
-        ulimits=options.limits(ulimit),
-        environment=options.pairs(env, "--env"),
-        defines=options.pairs(defines, "--define", r"[A-Za-z_]\w*"),
-    )

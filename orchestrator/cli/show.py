@@ -18,12 +18,18 @@ def report(record: RunRecord, directory: RunDirectory, json: Path | None, verbos
         from orchestrator.report import terminal, text
 
         colour = text.wants_colour(sys.stdout)
-        width = min(max(shutil.get_terminal_size().columns, 60), 120) if text.is_terminal(sys.stdout) else 80
-        _print(terminal.render(record, directory.path, width=width, colour=colour, verbose=verbose))
+        put(terminal.render(record, directory.path, width=page_width(), colour=colour, verbose=verbose))
     if json is not None:
         from orchestrator.report import json as json_report
 
-        _write(json, json_report.render(record))
+        write(json, json_report.render(record))
+
+
+def page_width() -> int:
+    """The columns of a report on stdout."""
+    from orchestrator.report import text
+
+    return min(max(shutil.get_terminal_size().columns, 60), 120) if text.is_terminal(sys.stdout) else 80
 
 
 def check_target(json: Path | None) -> None:
@@ -32,7 +38,8 @@ def check_target(json: Path | None) -> None:
         raise UsageError(f"cannot write {json}: {json.parent} is no folder that can be written")
 
 
-def _print(content: str) -> None:
+def put(content: str) -> None:
+    """Prints on stdout; who stops reading loses only the text."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # guest text is not always what the locale can show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -42,9 +49,10 @@ def _print(content: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no second error at exit; the exit code stays the run's
 
 
-def _write(target: Path, content: str) -> None:
+def write(target: Path, content: str) -> None:
+    """Writes a file; "-" is stdout. Raises UsageError if it can't be written."""
     if str(target) == "-":
-        _print(content)
+        put(content)
         return
     try:
         target.write_text(content, encoding="utf-8")

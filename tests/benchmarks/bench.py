@@ -48,6 +48,8 @@ They hold for the host below only; the ratios carry over.
 - **lab --help**, **lab list**: until the process ends; the reference is the interpreter alone.
 - **lab run brk -q**: the whole command with everything in the cache, `cpu` with QEMU and compiler; the reference is a
   bare boot of the same kernel.
+- **lab matrix brk -j 2**: the pairs of the images, two guests side by side; the reference is the same one by one.
+- **lab matrix** (only with `--matrix`): all scenarios on the pairs of the images.
 """
 
 
@@ -79,6 +81,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--kernel", "-k", action="append", metavar="NAME",
                         help=f"a kernel to boot, repeatable ({', '.join(KERNELS)})")
     parser.add_argument("--quick", action="store_true", help=f"one round, kernel {DEFAULT} only")
+    parser.add_argument("--matrix", action="store_true", help="the whole matrix as well: minutes in every round")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table and the host there as well")
     found = parser.parse_args(words)
     if found.quick:
@@ -88,12 +91,14 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return found
 
 
-def everything(kernels: Iterable[str], scratch: Path) -> tuple[list[Subject], Prepared]:
+def everything(kernels: Iterable[str], scratch: Path, matrix: bool) -> tuple[list[Subject], Prepared]:
     """All subjects in the order of the table, prepared; and the guest of `lab run brk`."""
     default = subjects.kernel(None)
     names = dict.fromkeys((*kernels, default.kernel.name))
     found = [subject for name in names for subject in subjects.boots(subjects.kernel(name), scratch)]
-    return [*found, subjects.build(scratch), *subjects.start_ups(), subjects.whole_run(default, scratch)], default
+    found += [subjects.build(scratch), *subjects.start_ups(), subjects.whole_run(default, scratch)]
+    found += [*subjects.matrices(scratch), *([subjects.everything(scratch)] if matrix else [])]
+    return found, default
 
 
 def measure(found: Sequence[Subject], runs: int, samples: dict[str, list[Sample]]) -> None:
@@ -124,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
     samples: dict[str, list[Sample]] = {}
     with subjects.place() as scratch:
         with Live() as live, progress.listening(live):
-            found, prepared = everything(options.kernel or KERNELS, scratch)
+            found, prepared = everything(options.kernel or KERNELS, scratch, options.matrix)
         before, code = load(), 0
         try:
             measure(found, options.runs, samples)

@@ -25,7 +25,9 @@ LAB = str(Path(sys.executable).with_name("lab"))
 SOURCE = Path(__file__).with_name("poweroff.c")
 BOOT_AIM = 1.4  # times the CPU of bare QEMU
 START_AIM = 0.25  # seconds
-PATIENCE = 600.0  # seconds until a child that does not end is killed
+SIDE_BY_SIDE = 0.6  # of the time that one guest after the other takes, on 2 cores
+MATRIX_AIM = 360  # seconds
+PATIENCE = 1200.0  # seconds until a child that does not end is killed
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,26 @@ def whole_run(prepared: Prepared, scratch: Path) -> Subject:
         return child([LAB, "run", "brk", "-q", "-o", str(output)])[0]
 
     return Subject("lab run brk -q", measure, f"{prepared.kernel.name}: bare QEMU to power off")
+
+
+def matrices(scratch: Path) -> list[Subject]:
+    """`lab matrix brk` on the pairs of the images: guest after guest, and two side by side."""
+    names = {jobs: f"lab matrix brk -j {jobs}" for jobs in (1, 2)}
+    return [
+        Subject(names[1], lambda: _matrix(scratch, "brk", "-j", "1")),
+        Subject(names[2], lambda: _matrix(scratch, "brk", "-j", "2"), names[1], {"wall": f"ratio ≤ {SIDE_BY_SIDE}"}),
+    ]
+
+
+def everything(scratch: Path) -> Subject:
+    """All scenarios on the pairs of the images, as `lab matrix` does it by itself."""
+    return Subject("lab matrix", lambda: _matrix(scratch), aims={"wall": f"< {MATRIX_AIM} s on 2 cores"})
+
+
+def _matrix(scratch: Path, *words: str) -> Sample:
+    output = scratch / "matrix"
+    shutil.rmtree(output, ignore_errors=True)
+    return child([LAB, "matrix", "-q", "-o", str(output), *words])[0]
 
 
 def build(scratch: Path) -> Subject:

@@ -80,6 +80,11 @@ def test_checks(run: Observations, check: str, outcome: Outcome) -> None:
         ('kernel >= "new"', "can't be evaluated"),
         ('kernel.text == "6"', "has no attributes"),
         ("nothing == 1", "unknown name"),
+        ('nte("brk") == 1', "unknown function 'nte'; did you mean note"),
+        ("exit_cod == 0", "unknown name 'exit_cod'; did you mean exit_code"),
+        ('status("VmPTR") == 1', "did you mean VmPTE"),
+        ('len(faults("w")) == 0', "this run has no kernel trace"),
+        ('chain("w", "f > g")', "this run has no kernel trace"),
         ("1 +", "not an expression"),
         ('int("x") == 1', "can't be evaluated"),
         ("len(1) == 1", "can't be evaluated"),
@@ -211,6 +216,9 @@ def test_outcome_of(run: Observations) -> None:
     assert outcome(Outcome.PASS, Outcome.ERROR) is Outcome.ERROR
     assert outcome(Outcome.ERROR, Outcome.FAIL, Outcome.PASS) is Outcome.FAIL
     assert outcome_of([replace(passed, id="checkpoint-x")], made) is Outcome.ERROR
+    assert outcome_of([replace(passed, id="checkpoint-x", outcome=Outcome.SKIP)], made) is Outcome.ERROR
+    none = replace(made, expectations=())
+    assert outcome_of(evaluate.evaluate(none, run), none) is Outcome.ERROR, "a scenario that expects nothing"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,206 @@
+"""The report of a matrix for a terminal: one table, what did not pass and where to look, one last line. Pure.
+
+Scenarios are rows, pairs columns, grouped by kernel. Where words have no room, cells become codes of two
+letters, userlands letters, and a legend says what they mean; where even that has no room, the kernels are
+shown in several blocks.
+"""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from orchestrator.matrix.record import CaseRecord, Failing, MatrixRecord, PairRecord, State, undecided
+from orchestrator.model import Ending, Outcome
+from orchestrator.report.text import Paint, clean, columns, cut, flow, pad, plural, seconds, wrap
+
+MAX_FINDINGS = 8  # shown of one case
+MAX_LINES = 200  # of all that did not pass
+_COLOURS = {"PASS": "green", "FAIL": "red", "SKIP": "yellow", "ERROR": "magenta", "WAITING": "dim", "RUNNING": "dim",
+            "INTERRUPTED": "yellow"}  # fmt: skip
+_CODES = {"PASS": "ok", "SKIP": "sk", "WAITING": "-", "RUNNING": "-", "LOCKUP": "LK", "INTERRUPTED": "in"}
+_MEANINGS = {"ok": "passed", "sk": "skipped", "-": "not run"}
+_VERDICTS = {0: ("PASS", "green"), 1: ("FAIL", "red"), 4: ("CRASHED", "red"), 5: ("TIMEOUT", "red"),
+             130: ("INTERRUPTED", "yellow")}  # fmt: skip
+_GAP = 2
+
+Row = tuple[str, Sequence[CaseRecord]]
+
+
+def render(record: MatrixRecord, directory: Path, *, width: int = 80, colour: bool = False) -> str:
+    """The report as text with a final newline."""
+    paint = Paint(colour)
+    sections = [_table(record, width, paint), _not_passed(record, directory, width, paint),
+                _verdict(record, directory, paint)]  # fmt: skip
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+# ---- the table
+
+
+def _table(record: MatrixRecord, width: int, paint: Paint) -> list[str]:
+    cases = {(case.scenario, case.kernel, case.userland): case for case in record.cases}
+    rows = [(one.name, [cases[one.name, pair.kernel, pair.userland] for pair in record.pairs])
+            for one in record.scenarios]  # fmt: skip
+    names = min(max(columns(clean(name)) for name, _ in rows), 24) + _GAP
+    return _in_words(record.pairs, rows, names, width, paint) or _in_codes(record.pairs, rows, names, width, paint)
+
+
+def _in_words(pairs: Sequence[PairRecord], rows: Sequence[Row], names: int, width: int, paint: Paint) -> list[str]:
+    """With outcome words and counts; nothing if they have no room."""
+    heads = [[clean(pair.kernel) for pair in pairs], [clean(pair.userland) for pair in pairs]]
+    cells = [[_words(case) for case in found] for _, found in rows]
+    widths = [max(map(columns, column)) + _GAP for column in zip(*heads, *cells, strict=True)]
+    if names + sum(widths) - _GAP > width:
+        return []
+    heads[0] = [name if number == 0 or heads[0][number - 1] != name else "" for number, name in enumerate(heads[0])]
+    lines = [" " * names + "".join(map(pad, head, widths)) for head in heads]
+    for (name, found), line in zip(rows, cells, strict=True):
+        painted = (paint(pad(cell, size), _colour(case)) for cell, size, case in zip(line, widths, found, strict=True))
+        lines.append(pad(cut(clean(name), names - _GAP), names) + "".join(painted))
+    return [line.rstrip() for line in lines]
+
+
+def _in_codes(pairs: Sequence[PairRecord], rows: Sequence[Row], names: int, width: int, paint: Paint) -> list[str]:
+    """With codes: blocks of as many kernels as have room side by side."""
+    userlands = dict.fromkeys(pair.userland for pair in pairs)
+    letters = dict(zip(userlands, _letters(), strict=False))
+    lines: list[str] = []
+    for block in _blocks(pairs, width - names):
+        lines += [*([""] if lines else []), *_block(block, rows, pairs, letters, names, paint)]
+    legend = [f"{letter} {clean(name)}" for name, letter in letters.items()]
+    used = dict.fromkeys((_code(case), _meaning(case)) for _, found in rows for case in found)
+    return [*lines, "", *flow(legend, width), *flow([f"{code} {meaning}" for code, meaning in used], width)]
+
+
+def _letters() -> Iterable[str]:
+    yield from string.ascii_lowercase
+    yield from (first + second for first in string.ascii_lowercase for second in string.ascii_lowercase)
+
+
+def _blocks(pairs: Sequence[PairRecord], room: int) -> list[list[list[int]]]:
+    """The columns (numbers of pairs), grouped by kernel, as many groups in a block as have room."""
+    groups = [list(group) for _, group in groupby(range(len(pairs)), key=lambda number: pairs[number].kernel)]
+    blocks: list[list[list[int]]] = [[]]
+    for group in groups:
+        used = sum(_group_width(pairs, other) for other in blocks[-1])
+        if blocks[-1] and used + _group_width(pairs, group) > room:
+            blocks.append([])
+        blocks[-1].append(group)
+    return blocks
+
+
+def _group_width(pairs: Sequence[PairRecord], group: Sequence[int]) -> int:
+    return max(3 * len(group), min(columns(clean(pairs[group[0]].kernel)), 12)) + 1
+
+
+def _block(block: Sequence[Sequence[int]], rows: Sequence[Row], pairs: Sequence[PairRecord],
+           letters: dict[str, str], names: int, paint: Paint) -> list[str]:
+    sizes = [_group_width(pairs, group) for group in block]
+    heads = [pad(cut(clean(pairs[group[0]].kernel), size - 1), size) for group, size in zip(block, sizes, strict=True)]
+    keys = [pad("".join(pad(letters[pairs[number].userland], 3) for number in group), size)
+            for group, size in zip(block, sizes, strict=True)]  # fmt: skip
+    lines = [" " * names + "".join(heads), " " * names + "".join(keys)]
+    for name, found in rows:
+        line = pad(cut(clean(name), names - _GAP), names)
+        for group, size in zip(block, sizes, strict=True):
+            cells = (paint(pad(_code(found[number]), 3), _colour(found[number])) for number in group)
+            line += "".join(cells) + " " * (size - 3 * len(group))
+        lines.append(line)
+    return [line.rstrip() for line in lines]
+
+
+def _bad(case: CaseRecord) -> int:
+    return case.counts.get(Outcome.FAIL.value, 0) or case.counts.get(Outcome.ERROR.value, 0)
+
+
+def _words(case: CaseRecord) -> str:
+    """ "PASS 21", "FAIL 1/21", "PANIC"."""
+    total = sum(case.counts.values())
+    if case.state is not State.DONE or case.ending is not Ending.COMPLETED or not total:
+        return "-" if case.state in (State.WAITING, State.RUNNING) else case.word
+    return f"{case.word} {total}" if case.exit_code == 0 else f"{case.word} {_bad(case)}/{total}"
+
+
+def _code(case: CaseRecord) -> str:
+    """ "ok", "F1", "PA"."""
+    if case.word in (Outcome.FAIL, Outcome.ERROR):
+        count = _bad(case) if case.ending is Ending.COMPLETED else 0
+        return case.word[0] + ("" if not count else str(count) if count < 10 else "+")
+    return _CODES.get(case.word) or case.word[:2]
+
+
+def _meaning(case: CaseRecord) -> str:
+    code = _code(case)
+    if code[0] in "FE":
+        what = "failed" if code[0] == "F" else "in error"
+        return what if len(code) == 1 else f"{'more than 9' if code[1] == '+' else code[1]} {what}"
+    return _MEANINGS.get(code) or case.word.lower()
+
+
+def _colour(case: CaseRecord) -> str:
+    return _COLOURS.get(case.word, "red")
+
+
+# ---- what did not pass
+
+
+def _not_passed(record: MatrixRecord, directory: Path, width: int, paint: Paint) -> list[str]:
+    found = [case for case in record.cases if case.state is State.DONE and case.exit_code != 0]
+    lines: list[str] = []
+    for number, case in enumerate(found):
+        if len(lines) > MAX_LINES:
+            lines.append(f"... {plural(len(found) - number, 'more case')} not shown: matrix.json has them")
+            break
+        lines += _case(case, directory, width, paint)
+    return [*lines, paint("(`lab check DIRECTORY` shows values and evidence)", "dim")] if lines else []
+
+
+def _case(case: CaseRecord, directory: Path, width: int, paint: Paint) -> list[str]:
+    word = paint(f"{clean(case.word):<5}", _colour(case), "bold")
+    lines = [f"{word} {clean(case.name)}", f"      {clean(str(directory / case.directory), 4096)}"]
+    if case.detail:
+        for said in case.detail.splitlines()[:6]:
+            lines += wrap(clean(said), width, " " * 6, " " * 8)
+    for finding in case.failing[:MAX_FINDINGS]:
+        lines += _finding(finding, width)
+    if len(case.failing) > MAX_FINDINGS:
+        lines.append(f"      ... {plural(len(case.failing) - MAX_FINDINGS, 'more finding')}")
+    return lines
+
+
+def _finding(finding: Failing, width: int) -> list[str]:
+    where = f" at {clean(finding.at, 64)}" if finding.at else ""
+    text = f"{finding.outcome} {clean(finding.id, 80)} ({clean(finding.claim, 64)}){where}"
+    return wrap(f"{text}: {clean(finding.message)}" if finding.message else text, width, " " * 6, " " * 8)
+
+
+# ---- the last line
+
+
+def _verdict(record: MatrixRecord, directory: Path, paint: Paint) -> list[str]:
+    word, colour = _VERDICTS.get(record.exit_code, ("ERROR", "magenta"))
+    counts = Counter(_kind(case) for case in record.cases)
+    order = ("passed", "skipped", "failed", "in error", "crashed", "timed out", "interrupted", "not run")
+    parts = [f"{counts[kind]} {kind}" for kind in order if counts[kind]]
+    parts += [seconds(record.seconds), plural(record.boots, "boot")]
+    if record.exit_code:
+        parts.append(f"exit {record.exit_code}")
+    place = clean(str(directory), 4096)
+    lines = [f"{paint(word, colour, 'bold')}  {plural(len(record.cases), 'case')}: {', '.join(parts)}, {place}"]
+    if record.state is not State.DONE or any(map(undecided, record.cases)):
+        lines.append(f"to go on: lab matrix --resume {place}")
+    return lines
+
+
+def _kind(case: CaseRecord) -> str:
+    """The word of the last line for a case."""
+    if case.state is State.INTERRUPTED:
+        return "interrupted"
+    if case.state is not State.DONE:
+        return "not run"
+    kinds = {Outcome.PASS: "passed", Outcome.SKIP: "skipped", Outcome.FAIL: "failed", Outcome.ERROR: "in error"}
+    return {4: "crashed", 5: "timed out"}.get(case.exit_code, kinds[case.outcome])

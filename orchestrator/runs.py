@@ -1,0 +1,155 @@
+"""Run directories on this disk: found below folders, and which of them are evidence for the ledger.
+
+A run counts if it is the newest of its case, came to an end of its own, and had no settings but the
+scenario's own: a mutation shows that an expectation can fail, and nothing about its claim.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from orchestrator import claims, ledger
+from orchestrator import scenario as scenarios
+from orchestrator.claims import Claim
+from orchestrator.errors import LabError, UsageError
+from orchestrator.ledger import Ledger, LeftOut, Run
+from orchestrator.model import Ending, Scenario
+from orchestrator.rundir import RunDirectory, RunRecord
+
+DEPTH = 2  # levels of folders above a run directory: a folder of matrices
+OWN_FAULT = {  # endings that say nothing about the guest
+    Ending.UNFINISHED: "it was never finished",
+    Ending.INTERRUPTED: "it was interrupted",
+    Ending.HOST_ERROR: "the host or the lab failed",
+}
+
+
+@dataclass
+class Found:
+    """The runs that count, and the others."""
+
+    runs: list[Run] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    older: int = 0  # runs of cases that have a newer one
+
+
+def ledger_of(folders: Sequence[Path], strict: bool = False) -> Ledger:
+    """The ledger of the runs there. Raises UsageError for a folder without any; ``strict``: also for a scenario
+    that can't be read, which is left out otherwise."""
+    for folder in folders:
+        if not directories([folder]):
+            raise UsageError(f"{folder}: no run directory, nor a folder of them",
+                             "`lab run` and `lab matrix` make them")  # fmt: skip
+    found = evidence(directories(folders))
+    known, broken = known_scenarios(strict)
+    catalogue = catalogue_of([*known, *(run.scenario for run in found.runs)])
+    return ledger.build(catalogue, known, found.runs, (*found.left_out, *broken), found.older)
+
+
+def catalogue_of(wanted: Iterable[Scenario]) -> dict[str, Claim]:
+    """The lab's catalogue, and what these scenarios bring."""
+    return claims.catalogue([*scenarios.folders(), *(place for made in wanted for place in claims.beside(made))])
+
+
+def refreshed(old: Ledger) -> Ledger:
+    """A ledger of before with its claims and expectations as they are worded now."""
+    known, _ = known_scenarios(strict=True)
+    return ledger.refreshed(old, catalogue_of(known), known)
+
+
+def known_scenarios(strict: bool) -> tuple[list[Scenario], list[LeftOut]]:
+    """The scenarios that have a name here, and those that can't be read."""
+    places = scenarios.folders()
+    known, broken = [], []
+    for name in scenarios.names(places):
+        try:
+            known.append(scenarios.find(name, places))
+        except UsageError as error:
+            if strict:
+                raise
+            broken.append(LeftOut(f"scenario {name}", error.message))
+    return known, broken
+
+
+def directories(folders: Iterable[Path]) -> list[Path]:
+    """The run directories among and below the folders: a run, a matrix of runs, or a folder of either."""
+    found = [path for folder in folders for path in _below(folder, DEPTH)]
+    return list({path.resolve(): path for path in found}.values())
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / "run.json").is_file():
+        yield folder
+    elif depth and folder.is_dir():
+        for inner in sorted(folder.iterdir()):
+            if inner.is_dir() and not inner.is_symlink():
+                yield from _below(inner, depth - 1)
+
+
+def evidence(paths: Sequence[Path]) -> Found:
+    """Which of the run directories count."""
+    found = Found()
+    reader = _Reader()
+    newest: dict[tuple[str, str, str], Run] = {}
+    for path in paths:
+        run = reader.read(path)
+        if isinstance(run, LeftOut):
+            found.left_out.append(run)
+            continue
+        case = run.record.case
+        key = (str(_identity(run.scenario)), str(case.get("kernel")), str(case.get("userland")))
+        other = newest.get(key)
+        found.older += other is not None
+        if other is None or _age(run) >= _age(other):
+            newest[key] = run
+    found.runs = list(newest.values())
+    return found
+
+
+def _age(run: Run) -> tuple[str, str]:
+    return str(run.record.started), str(run.path)
+
+
+def _identity(scenario: Scenario) -> Path:
+    return (scenario.file or scenario.directory).resolve()
+
+
+class _Reader:
+    """Reads runs; each scenario file is loaded once."""
+
+    def __init__(self) -> None:
+        self._scenarios: dict[str, Scenario] = {}
+
+    def read(self, path: Path) -> Run | LeftOut:
+        """The run, or why it does not count."""
+        try:
+            record = RunDirectory.open(path).load()
+            if record.case.get("plain"):
+                return LeftOut(str(path), "a plain program expects nothing")
+            if record.ending in OWN_FAULT:
+                return LeftOut(str(path), OWN_FAULT[record.ending])
+            scenario = self._scenario(str(record.case.get("scenario")), str(record.case.get("source")))
+        except (LabError, OSError) as error:
+            return LeftOut(str(path), str(error))
+        if changed := _changed(record, scenario):
+            return LeftOut(str(path), f"not the scenario's own settings: {', '.join(changed)}")
+        return Run(path, record, scenario)
+
+    def _scenario(self, name: str, source: str) -> Scenario:
+        """The scenario that ran: the file that it was, else (a record from elsewhere) the lab's of that name."""
+        key = source if Path(source).is_file() else name
+        if key not in self._scenarios:
+            self._scenarios[key] = scenarios.find(key, scenarios.folders())
+        return self._scenarios[key]
+
+
+def _changed(record: RunRecord, scenario: Scenario) -> list[str]:
+    """The kinds of setting in which a run differs from its scenario: what a user gave."""
+    own = json.loads(json.dumps(asdict(scenario.settings)))
+    had = record.case.get("settings")
+    if not isinstance(had, dict):
+        return ["settings"]
+    return [name for name in own if had.get(name, own[name]) != own[name]]
