@@ -66,6 +66,7 @@ static void prepare_case(struct run *r)
 	strcpy(r->case_dir, "/case");
 	mkdir(r->case_dir, 0755);
 	umount2(r->case_dir, MNT_DETACH);
+	clean_guest();
 	if (mount("case", r->case_dir, "tmpfs", 0, "mode=0755") < 0)
 		die(r, "system", "cannot mount a tmpfs at %s: %s", r->case_dir, strerror(errno));
 }

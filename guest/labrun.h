@@ -113,6 +113,9 @@ void configure(struct run *r);
 /* probe.c */
 void probe_all(struct run *r);
 
+/* clean.c */
+void clean_guest(void);
+
 /* symbols.c */
 void symbols_load(struct run *r);
 const char *symbol_find(const char *name);
