@@ -17,6 +17,7 @@ from orchestrator.errors import LabError, UsageError
 from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome, Verdict
 
 SCHEMA = 1
+FIRST_RUNS = "first-runs"  # where a matrix keeps the run of a case that was not trusted and made again
 MAX_RECORD = 64 << 20  # bytes: a run.json beyond this is not ours
 
 

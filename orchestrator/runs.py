@@ -17,7 +17,7 @@ from orchestrator.claims import Claim
 from orchestrator.errors import LabError, UsageError
 from orchestrator.ledger import Ledger, LeftOut, Run
 from orchestrator.model import Ending, Scenario
-from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.rundir import FIRST_RUNS, RunDirectory, RunRecord
 
 DEPTH = 2  # levels of folders above a run directory: a folder of matrices
 OWN_FAULT = {  # endings that say nothing about the guest
@@ -85,7 +85,7 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
         yield folder
     elif depth and folder.is_dir():
         for inner in sorted(folder.iterdir()):
-            if inner.is_dir() and not inner.is_symlink():
+            if inner.is_dir() and not inner.is_symlink() and inner.name != FIRST_RUNS:
                 yield from _below(inner, depth - 1)
 
 

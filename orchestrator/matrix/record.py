@@ -20,11 +20,10 @@ from typing import Any
 from orchestrator.errors import LabError, UsageError
 from orchestrator.matrix.selection import Pair
 from orchestrator.model import Ending, Outcome, Settings
-from orchestrator.rundir import safe
+from orchestrator.rundir import FIRST_RUNS, safe
 
 SCHEMA = 1
 FILE = "matrix.json"
-FIRST_RUNS = "first-runs"  # where the run of a case is kept that was not trusted and made again
 MAX_RECORD = 64 << 20  # bytes
 # The worst first. As in a single run, how a guest ended is stronger than its findings, and FAIL than ERROR.
 SEVERITY = (130, 4, 5, 1, 3, 2, 0)
