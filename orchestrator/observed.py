@@ -88,7 +88,7 @@ class Rows(Sequence[Row]):
     def __init__(self, kind: str, rows: Iterable[Row], names: Iterable[str]) -> None:
         self.kind = kind
         self._rows = tuple(rows)
-        self._names = tuple(names)  # that every row has: so that an empty list knows a wrong name too
+        self._names = tuple(names)  # that every row has, so that an empty list knows a wrong name; () = any
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -47,6 +47,7 @@ ATTRIBUTES = {
     "hits": ("chain", "pid"),
     "events": ("pid",),
 }
+_OPEN = ("syscalls", "events")  # have the kernel's own names besides, which only a record shows
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,11 @@ class Windows:
 
     # -- rows ------------------------------------------------------------------------------------
 
-    def _rows(self, kind: str, place: _Place, made: Iterable[tuple[Record, dict[str, object]]],
-              names: Iterable[str] = ()) -> Observed:
+    def _rows(self, kind: str, place: _Place, made: Iterable[tuple[Record, dict[str, object]]]) -> Observed:
         rows = [Row(kind, {**fields, "pid": r.pid}, place.document.at(r.line)) for r, fields in made]
         evidence = tuple(row.evidence for row in rows[:SHOWN]) or (place.document.at(0),)
-        return Observed(Rows(kind, rows, names or ATTRIBUTES.get(kind, ())), evidence)
+        known = () if kind in _OPEN else ATTRIBUTES[kind]
+        return Observed(Rows(kind, rows, known), evidence)
 
     def _select(self, place: _Place, event: str, page: object, pid: object) -> Iterator[Record]:
         """The records of an event: of that thread, and of faults on that page. Raises ObservationError."""

@@ -181,6 +181,9 @@ def test_no_window_is_no_empty_window(run: Run) -> None:
         run.read().faults("tuch")
     with pytest.raises(ObservationError, match="there is no #2"):
         run.read().faults("touch#2")
+    assert column(run.read().syscalls("touch", "mmap").value, "len") == []  # none was called: a fact
+    with pytest.raises(ObservationError, match="clones has no 'thred'; did you mean thread"):
+        column(run.read().clones("touch").value, "thred")
     with pytest.raises(ObservationError, match=r"there are 1 records \(faults\), no \[3\]"):
         run.read().faults("touch").value[3]  # type: ignore[index]
 
