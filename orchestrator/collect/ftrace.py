@@ -76,15 +76,18 @@ def parse_trace(document: Document) -> Trace:
     """All records with their windows. Raises EvidenceError for a line that the kernel does not write."""
     records: list[Record] = []
     chain: list[str] = []  # of the record before, while its lines come
+    owner = 0  # the thread whose chain it is
     windows: list[Window] = []
     opened: dict[str, tuple[int, float]] = {}
     match = _RECORD.match
     for number, line in enumerate(document.lines, 1):
         if line.startswith(" => "):
+            if not owner:
+                raise document.garbled(number, "a call chain after its record")
             chain.append(base(line[4:].strip()))
             continue
         if chain:
-            _close_chain(records, chain, document, number - 1)
+            _close_chain(records, chain, owner)
             chain = []
         if not line or line[0] == "#":
             continue
@@ -93,6 +96,7 @@ def parse_trace(document: Document) -> Trace:
             raise document.garbled(number, "a record of the kernel's trace")
         name = found[4] or _syscall_name(found[5])
         if not name:
+            owner = int(found[2])
             continue  # "<stack trace>": of the record before; its lines follow
         record = Record(int(found[2]), name, found[5], number, float(found[3]), ())
         if name == "tracing_mark_write":
@@ -100,7 +104,7 @@ def parse_trace(document: Document) -> Trace:
         else:
             records.append(record)
     if chain:
-        _close_chain(records, chain, document, len(document.lines))
+        _close_chain(records, chain, owner)
     for name, (first, began) in opened.items():
         windows.append(Window(name, first, len(records), False, began))
     return Trace(tuple(records), tuple(windows))
@@ -111,9 +115,11 @@ def _syscall_name(text: str) -> str:
     return found[0] if found else ""
 
 
-def _close_chain(records: list[Record], chain: list[str], document: Document, line: int) -> None:
-    if not records:
-        raise document.garbled(line, "a call chain after its record")
+def _close_chain(records: list[Record], chain: list[str], owner: int) -> None:
+    """Gives the last record its chain. The trigger that records chains knows no pid filter
+    (__trace_trigger_soft_disabled()): another task's, without a record, is left out."""
+    if not records or records[-1].pid != owner or records[-1].chain:
+        return
     while chain and _INNER.match(chain[0]):
         del chain[0]
     records[-1] = records[-1]._replace(chain=tuple(chain))

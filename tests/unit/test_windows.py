@@ -282,6 +282,14 @@ def test_a_chain_loses_what_compilers_and_the_trace_add() -> None:
     assert trace.records[1].chain == ()
 
 
+def test_a_chain_of_another_task_is_not_ours() -> None:
+    other = HEAD.replace("-74 ", "-25 ")
+    theirs = (other + "<stack trace>", " => g")
+    trace = parse(*theirs, HEAD + "mm_page_alloc: pfn=1", HEAD + "<stack trace>", " => f", *theirs,
+                  HEAD + "rss_stat: curr=1", *theirs)  # fmt: skip
+    assert [record.chain for record in trace.records] == [("f",), ()]
+
+
 def test_a_chain_without_a_record_is_garbled() -> None:
     with pytest.raises(EvidenceError, match="a call chain after its record"):
         parse(" => f", "")
