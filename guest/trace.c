@@ -195,15 +195,13 @@ static void start_fault(void)
 static void start_graph(struct run *r)
 {
 	struct strings *s = &r->trace.filters;
+	int fd = open(TRACING "/set_ftrace_filter", O_WRONLY | O_APPEND | O_CLOEXEC);
 
-	for (size_t i = 0; i < s->count; i++) {
-		int fd = open(TRACING "/set_ftrace_filter", O_WRONLY | O_APPEND | O_CLOEXEC);
-
-		if (fd < 0)
-			break;
-		(void)!write(fd, s->item[i], strlen(s->item[i]));	/* a pattern that matches nothing */
+	/* All with one open: the list takes effect, and costs, when it is closed. */
+	for (size_t i = 0; fd >= 0 && i < s->count; i++)
+		dprintf(fd, "%s\n", s->item[i]);	/* some match nothing here */
+	if (fd >= 0)
 		close(fd);
-	}
 	s = &r->trace.graph;
 	for (size_t i = 0; i < s->count; i++) {
 		const char *symbol = symbol_find(s->item[i]);

@@ -15,8 +15,8 @@ EVENTS = (  # present and stable in every kernel since 5.10
 )
 
 # Functions of mm/ that the graph shows below its roots. Tracing all functions costs seconds of patching under
-# emulation (ftrace_modify_all_code()), these a few tenths.
-GRAPH_FILTER = ("*fault*", "*vma*", "*anon*", "*folio*", "*page*", "p?d_alloc*", "__p?d_alloc*", "*mmap*", "*brk*",
+# emulation (ftrace_modify_all_code()); each pattern here a tenth, because every function's name is compared.
+GRAPH_FILTER = ("*fault*", "*anon*", "*folio*", "*page*",
                 "!copy_from_kernel_nofault*")  # what a kprobe reads its arguments with  # fmt: skip
 
 
