@@ -12,6 +12,9 @@
  * (__curbrk) and so proves nothing about the kernel.  brk(0) asks for an
  * impossible break, is refused, and returns mm->brk.
  *
+ * Growth, merging and shrinking each lie in a window of the kernel's trace, which
+ * shows the system call, the VMAs that it allocates, and that no page is touched.
+ *
  * No stdio and no malloc: both would move the break themselves.  The program has
  * next to no bss, so that no anonymous VMA lies below the heap with which the
  * heap could merge when the break is not randomised.
@@ -22,6 +25,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -71,6 +75,28 @@ static __attribute__((noinline)) void touch_stack(void)
 		pad[i] = 1;
 }
 
+/*
+ * Up to glibc 2.34 the dynamic linker keeps a copy of GLIBC_TUNABLES above the
+ * break, moved by its own sbrk() before main(); environ[] points there.  The
+ * string is copied to where it can stay, and the break goes back to where the
+ * kernel had put it, which is where the string began.
+ */
+static void undo_linker(char *copy, size_t size)
+{
+	char **variable, *end = (char *)kernel_break();
+	size_t length;
+
+	for (variable = environ; *variable; variable++) {
+		length = strlen(*variable) + 1;
+		if (*variable + length != end || length > size)
+			continue;
+		memcpy(copy, *variable, length);
+		syscall(SYS_brk, *variable);
+		*variable = copy;
+		return;
+	}
+}
+
 static void show_start(void)
 {
 	if (MUTATE_EARLY)
@@ -84,12 +110,16 @@ static void show_growth(void)
 {
 	long growth = MUTATE_TWO_PAGES ? 2 * PAGE : PAGE;
 
+	lab_trace_begin("grow");
+	if (MUTATE_TWO_STEPS)
+		sbrk(growth /= 2);
 	if (MUTATE_RAW_GROWTH)
 		syscall(SYS_brk, base + growth);
 	else
 		sbrk(growth);
 	if (MUTATE_TOUCH)
 		touch(base);
+	lab_trace_end("grow");
 	if (MUTATE_READ_ONLY)
 		mprotect((void *)base, PAGE, PROT_READ);
 	note_breaks();
@@ -107,9 +137,14 @@ static void show_growth(void)
 
 static void show_merge(void)
 {
+	uintptr_t next;
+
 	if (MUTATE_SPLIT)
 		mprotect((void *)base, kernel_break() - base, PROT_READ);
-	brk((void *)(kernel_break() + PAGE));
+	next = kernel_break() + PAGE;
+	lab_trace_begin("merge");
+	brk((void *)next);
+	lab_trace_end("merge");
 	note_breaks();
 	lab_checkpoint("merged");
 	if (MUTATE_SPLIT) {	/* 5.10 does not merge by mprotect() what has an anon_vma */
@@ -140,6 +175,7 @@ static void show_shrink(void)
 	note_breaks();
 	lab_checkpoint("spread");
 
+	lab_trace_begin("shrink");
 	if (MUTATE_DISCARD) {	/* the memory goes; its tables and the mapping stay */
 		madvise((void *)base, PAGE, MADV_DONTNEED);
 		madvise((void *)far, PAGE, MADV_DONTNEED);
@@ -148,6 +184,7 @@ static void show_shrink(void)
 	} else {
 		brk((void *)base);
 	}
+	lab_trace_end("shrink");
 	if (MUTATE_GROW_AGAIN)
 		brk((void *)(base + PAGE));
 	note_breaks();
@@ -168,12 +205,15 @@ static void show_unaligned(void)
 
 int main(int argc, char **argv)
 {
+	char tunables[PAGE / 2];	/* on the stack: there must be next to no bss */
+
 	if (argc > 1 && argv[1][0] == 'g')
 		return report_gap();
 
 	/* A huge page would make "the page" 2 MiB and its table another one. */
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	touch_stack();
+	undo_linker(tunables, sizeof(tunables));
 	show_start();
 	show_growth();
 	show_merge();

@@ -14,6 +14,9 @@
 #ifndef MUTATE_RAW_GROWTH
 #define MUTATE_RAW_GROWTH 0
 #endif
+#ifndef MUTATE_TWO_STEPS
+#define MUTATE_TWO_STEPS 0
+#endif
 #ifndef MUTATE_TWO_PAGES
 #define MUTATE_TWO_PAGES 0
 #endif
