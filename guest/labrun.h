@@ -119,6 +119,7 @@ void clean_guest(void);
 /* symbols.c */
 void symbols_load(struct run *r);
 const char *symbol_find(const char *name);
+unsigned int symbol_count(const char *name);
 void symbols_print(void (*print)(const char *fmt, ...));
 
 /* trace.c */

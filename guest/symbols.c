@@ -17,6 +17,7 @@ struct symbol {
 	const char *name;	/* as asked for */
 	char *found;		/* as this kernel calls it; NULL when it is absent */
 	char type;
+	unsigned int count;	/* functions of that name: static ones may share it */
 };
 
 static struct symbol *symbols;
@@ -51,8 +52,13 @@ static void take(char type, char *name)
 		if (hit && hit->found)
 			return;
 	}
-	if (!hit || (hit->found && !strcmp(hit->found, hit->name)))
+	if (!hit)
 		return;
+	if (hit->found && !strcmp(hit->found, hit->name)) {
+		hit->count += !strcmp(name, hit->name);
+		return;
+	}
+	hit->count = 1;
 	free(hit->found);
 	hit->found = strdup(name);
 	hit->type = type;
@@ -96,6 +102,15 @@ const char *symbol_find(const char *name)
 
 	hit = bsearch(&key, symbols, nr_symbols, sizeof(*symbols), by_name);
 	return hit ? hit->found : NULL;
+}
+
+/* How many functions have the name: more than one can't be told apart by it. */
+unsigned int symbol_count(const char *name)
+{
+	struct symbol key = { .name = name }, *hit;
+
+	hit = bsearch(&key, symbols, nr_symbols, sizeof(*symbols), by_name);
+	return hit ? hit->count : 0;
 }
 
 /* "NAME present TYPE", "NAME present TYPE ITS-OTHER-NAME" or "NAME absent", each name once. */

@@ -170,6 +170,10 @@ static void start_function(const char *name)
 		say("function %s absent\n", name);
 		return;
 	}
+	if (symbol_count(name) > 1) {	/* old kernels would take the first */
+		say("function %s refused %u functions have this name\n", name, symbol_count(name));
+		return;
+	}
 	snprintf(event, sizeof(event), "lab_%.55s", name);
 	for (char *p = event; *p; p++)
 		if (*p == '.')
