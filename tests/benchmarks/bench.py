@@ -46,6 +46,7 @@ They hold for the host below only; the ratios carry over.
   of the boots.
 - **lab image build -q, from packages**: all pieces of the default image, the packages there, the pieces not.
 - **lab --help**, **lab list**: until the process ends; the reference is the interpreter alone.
+- **maps**, **trace**: evidence of 100,000 lines, to objects; the reference is splitting the same text into lines.
 - **lab run brk -q**: the whole command with everything in the cache, `cpu` with QEMU and compiler; the reference is a
   bare boot of the same kernel.
 - **lab matrix brk -j 2**: the pairs of the images, two guests side by side; the reference is the same one by one.
@@ -96,7 +97,8 @@ def everything(kernels: Iterable[str], scratch: Path, matrix: bool) -> tuple[lis
     default = subjects.kernel(None)
     names = dict.fromkeys((*kernels, default.kernel.name))
     found = [subject for name in names for subject in subjects.boots(subjects.kernel(name), scratch)]
-    found += [subjects.build(scratch), *subjects.start_ups(), subjects.whole_run(default, scratch)]
+    found += [subjects.build(scratch), *subjects.start_ups(), *subjects.parsers()]
+    found += [subjects.whole_run(default, scratch)]
     found += [*subjects.matrices(scratch), *([subjects.everything(scratch)] if matrix else [])]
     return found, default
 

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator import host, resources, toolchain
+from orchestrator.collect import ftrace, procfs
+from orchestrator.collect.lines import Document
 from orchestrator.errors import HostError
 from orchestrator.machine.guest import Guest, Recipe
 from orchestrator.pieces import Store, cpio, upkeep
@@ -27,6 +30,8 @@ BOOT_AIM = 1.4  # times the CPU of bare QEMU
 START_AIM = 0.25  # seconds
 SIDE_BY_SIDE = 0.6  # of the time that one guest after the other takes, on 2 cores
 MATRIX_AIM = 360  # seconds
+LINES = 100_000
+PARSE_AIM = 1.0  # seconds
 PATIENCE = 1200.0  # seconds until a child that does not end is killed
 
 
@@ -120,6 +125,34 @@ def whole_run(prepared: Prepared, scratch: Path) -> Subject:
         return child([LAB, "run", "brk", "-q", "-o", str(output)])[0]
 
     return Subject("lab run brk -q", measure, f"{prepared.kernel.name}: bare QEMU to power off")
+
+
+def parsers() -> list[Subject]:
+    """Evidence of 10^5 lines: what a parser takes, against splitting the same text into lines."""
+    maps = "\n".join(f"{0x7F00_0000_0000 + (i << 13):x}-{0x7F00_0000_1000 + (i << 13):x} rw-p 00000000 00:00 0 "
+                     for i in range(LINES))  # fmt: skip
+    fault = "page_fault_user: address=0x7f00e55d7000 ip=0x560b1b507701 error_code=0x6"
+    trace = "\n".join(f"         program-74      [000] d... {i / 1e5:12.6f}: {fault}" for i in range(LINES))
+    found = []
+    for name, text, parse in (("maps", maps, procfs.parse_maps), ("trace", trace, ftrace.parse_trace)):
+        lines = f"{name}, {LINES} lines: split only"
+        whole = _timed(partial(_parsed, parse, text))
+        found.append(Subject(f"{name}, {LINES} lines: parsed", whole, lines, {"wall": f"< {PARSE_AIM} s"}))
+        found.append(Subject(lines, _timed(partial(Document.of, "x", text))))
+    return found
+
+
+def _parsed(parse: Callable[[Document], object], text: str) -> None:
+    parse(Document.of("x", text))
+
+
+def _timed(work: Callable[[], object]) -> Callable[[], Sample]:
+    def measure() -> Sample:
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        return Sample(time.perf_counter() - wall, time.process_time() - cpu)
+
+    return measure
 
 
 def matrices(scratch: Path) -> list[Subject]:
