@@ -22,7 +22,9 @@
  * at most LAB_VALUE_MAX bytes; what is longer is cut.
  *
  * A window stays open across execve(): its end may be in the new program.  The
- * four trace files are open as LAB_TRACE_... below, and are inherited.
+ * four trace files are open as LAB_TRACE_... below, and are inherited.  Windows
+ * do not nest: every end stops the recording.  One without an end is an error,
+ * unless its program dies in it.
  *
  * Reserved for later: lab_cost_begin(name), lab_cost_end(name) (count the
  * instructions between two points).

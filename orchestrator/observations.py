@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from orchestrator.call_order import CallOrder
 from orchestrator.checks import CheckError, pattern
 from orchestrator.collect import environment, procfs
 from orchestrator.collect.lines import Document, EvidenceError
@@ -20,7 +21,6 @@ from orchestrator.model import Checkpoint, Ended, Evidence, Note, Vma
 from orchestrator.names import nearest, signal_name
 from orchestrator.observed import ObservationError, Observed, VmaView
 from orchestrator.rundir import RunDirectory, RunRecord, safe
-from orchestrator.windows import Windows
 
 MAX_FILE = 128 << 20  # bytes
 MAX_MATCHED = 400  # characters of a kernel log line that a pattern sees
@@ -29,7 +29,7 @@ MAX_SEARCH = 5.0  # seconds for one pattern over the whole kernel log
 T = TypeVar("T")
 
 
-class Observations(Windows):
+class Observations(CallOrder):
     """What one run left. Reads only its directory; never changes it."""
 
     def __init__(self, directory: RunDirectory, record: RunRecord) -> None:

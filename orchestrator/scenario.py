@@ -171,6 +171,9 @@ def _needs(node: Node | None) -> Needs:
 def _trace(node: Node) -> Trace:
     keys = node.mapping(("syscalls", "functions", "events", "graph", "buffer"))
     name = r"[A-Za-z_][A-Za-z0-9_.]{0,99}"
+    for item in keys["events"].items() if "events" in keys else ():
+        if item.text().startswith("syscalls:"):
+            raise item.error(f"{item.text()!r} is a system call's event", "its name in trace: syscalls, as mmap")
     return Trace(
         syscalls=_texts(keys, "syscalls", r"[a-z][a-z0-9_]{0,63}"),
         functions=_texts(keys, "functions", name),

@@ -6,7 +6,7 @@ The format is that of kernel/trace/trace_output.c; what differs between kernels 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from orchestrator.collect.lines import Document, EvidenceError
@@ -19,9 +19,14 @@ _SYSCALL_NAME = re.compile(r"sys_\w+")
 _MARK = re.compile(r"lab: (begin|end) ([A-Za-z0-9._-]{1,64})")
 _SYSCALL = re.compile(r"sys_(\w+)(?:\((.*)\)| -> (0x[0-9a-f]+))$")
 _ARGUMENT = re.compile(r"(\w+): ([^,\s]*)")
+_QUOTED = re.compile(r'"[^"]*"')  # a user's text after its pointer, as new kernels show it; nothing is escaped in it
 _FIELD = re.compile(r"(\w+)=(\S*)")
+_HEXADECIMAL = frozenset({"clone_flags"})  # printed without 0x: include/trace/events/task.h
+# The name may hold anything, so what follows it is found from the right: include/trace/events/task.h
+_NEW_TASK = re.compile(r"pid=(\d+) comm=.* clone_flags=([0-9a-f]+) oom_score_adj=-?\d+")
 _SUFFIX = re.compile(r"\.(?:isra|constprop|part|cold|llvm)\..*|\.cold$")
 _STATS = re.compile(r"cpu\d+ entries=(\d+) overrun=(\d+) commit_overrun=(\d+) dropped=(\d+)")
+_MISSED = re.compile(r"probe \w+ hits=\d+ missed=(\d+)")
 _INNER = re.compile(  # what the recording itself adds at the inner end of a chain
     r"trace_event_raw_event_|trace_event_buffer|event_triggers_|stacktrace_trigger|kprobe_|ftrace_|arch_ftrace_"
     r"|__traceiter_|trace_stack|__trace_stack|trace_call_|0x|kretprobe_|aggr_pre_|opt_pre_|optimized_"
@@ -48,6 +53,8 @@ class Window:
     last: int
     closed: bool  # False: the trace ends inside, as when the program died
     began: float  # seconds, trace clock
+    pid: int  # the thread that opened it
+    flaw: str = ""  # why not all of it was recorded: another window ended in it
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def parse_trace(document: Document) -> Trace:
     chain: list[str] = []  # of the record before, while its lines come
     owner = 0  # the thread whose chain it is
     windows: list[Window] = []
-    opened: dict[str, tuple[int, float]] = {}
+    opened: dict[str, Window] = {}
     match = _RECORD.match
     for number, line in enumerate(document.lines, 1):
         if line.startswith(" => "):
@@ -105,8 +112,7 @@ def parse_trace(document: Document) -> Trace:
             records.append(record)
     if chain:
         _close_chain(records, chain, owner)
-    for name, (first, began) in opened.items():
-        windows.append(Window(name, first, len(records), False, began))
+    windows += [replace(window, last=len(records)) for window in opened.values()]
     return Trace(tuple(records), tuple(windows))
 
 
@@ -125,27 +131,35 @@ def _close_chain(records: list[Record], chain: list[str], owner: int) -> None:
     records[-1] = records[-1]._replace(chain=tuple(chain))
 
 
-def _mark(record: Record, position: int, opened: dict[str, tuple[int, float]], windows: list[Window]) -> None:
-    """A mark of somebody else's is none of ours."""
+def _mark(record: Record, position: int, opened: dict[str, Window], windows: list[Window]) -> None:
+    """A mark of somebody else's is none of ours. Every end stops the recording, also in a window around it."""
     found = _MARK.match(record.details)
     if found is None:
         return
-    if found[1] == "begin":
-        opened[found[2]] = (position, record.seconds)
-    elif found[2] in opened:
-        first, began = opened.pop(found[2])
-        windows.append(Window(found[2], first, position, True, began))
+    word, name = found.groups()
+    if word == "begin":
+        if name in opened:
+            windows.append(replace(opened[name], last=position, flaw="it began again before its end"))
+        opened[name] = Window(name, position, position, False, record.seconds, record.pid)
+    elif name in opened:
+        windows.append(replace(opened.pop(name), last=position, closed=True))
+        for other, window in opened.items():
+            opened[other] = replace(window, flaw=f"the end of the window {name!r} stopped the recording in it")
 
 
 def lost(document: Document) -> int:
-    """How many records the buffer did not take: labrun's trace/stats, a line for each processor."""
-    total = 0
+    """How many records are missing: labrun's trace/stats, a line for each processor (what the buffer did not take)
+    and one for each probe that was not run every time."""
+    total, buffers = 0, 0
     for number, line in enumerate(document.lines, 1):
-        found = _STATS.fullmatch(line)
-        if found is None:
+        if found := _STATS.fullmatch(line):
+            buffers += 1
+            total += sum(int(found[index]) for index in (2, 3, 4))
+        elif found := _MISSED.fullmatch(line):
+            total += int(found[1])
+        else:
             raise document.garbled(number, "the statistics of a trace buffer")
-        total += sum(int(found[index]) for index in (2, 3, 4))
-    if not document.lines:
+    if not buffers:
         raise EvidenceError(f"{document.file}: no statistics of the trace buffer")
     return total
 
@@ -163,7 +177,9 @@ def parse_setup(document: Document) -> dict[tuple[str, str], Setup]:
 
 def fields(record: Record, document: Document) -> dict[str, object]:
     """The ``key=value`` pairs of a record: numbers where int(value, 0) reads them."""
-    found: dict[str, object] = {key: number(value) for key, value in _FIELD.findall(record.details)}
+    found: dict[str, object] = {
+        key: number(f"0x{value}" if key in _HEXADECIMAL else value) for key, value in _FIELD.findall(record.details)
+    }
     if not found and record.details and not record.details.startswith("("):
         raise document.garbled(record.line, "a record with fields")
     return found
@@ -177,6 +193,14 @@ def number(text: str) -> int | str:
         return text
 
 
+def parse_new_task(record: Record, document: Document) -> tuple[int, int]:
+    """The new task's id and the clone flags of a ``task_newtask``. Raises EvidenceError."""
+    found = _NEW_TASK.fullmatch(record.details)
+    if found is None:
+        raise document.garbled(record.line, "a new task")
+    return int(found[1]), int(found[2], 16)
+
+
 @dataclass(frozen=True)
 class Syscall:
     """One side of a system call: its arguments, or its result."""
@@ -187,7 +211,10 @@ class Syscall:
 
 
 def parse_syscall(record: Record, document: Document) -> Syscall:
-    """``sys_mmap(addr: 0, len: 1000, …)`` or ``sys_mmap -> 0x7f…``; all numbers are hexadecimal."""
+    """``sys_mmap(addr: 0, len: 1000, …)`` or ``sys_mmap -> 0x7f…``; all numbers are hexadecimal.
+
+    Raises EvidenceError for anything else.
+    """
     found = _SYSCALL.match(record.details)
     if found is None:
         raise document.garbled(record.line, "a system call")
@@ -195,7 +222,9 @@ def parse_syscall(record: Record, document: Document) -> Syscall:
         value = int(found[3], 16)
         return Syscall(found[1], {}, value - (1 << 64) if value >= 1 << 63 else value)
     arguments: dict[str, int | str] = {}
-    for key, value in _ARGUMENT.findall(found[2]):
+    for key, value in _ARGUMENT.findall(_QUOTED.sub("", found[2])):
+        if key in arguments:  # a text with quotes in it, that reads as an argument
+            raise document.garbled(record.line, "a system call with each argument once")
         hexadecimal = re.fullmatch(r"(?:0x)?([0-9a-f]{1,16})", value)
         arguments[key] = int(hexadecimal[1], 16) if hexadecimal else value
     return Syscall(found[1], arguments, None)

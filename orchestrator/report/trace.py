@@ -66,13 +66,13 @@ def _lost(run: RunDirectory, checkpoint: Checkpoint) -> str:
 
 
 def _recorded(trace: Trace, window: Window, calls: Iterable[str], problem: str) -> Recorded:
-    counts = Counter(word for r in trace.records[window.first:window.last] if (word := _word(r)))
+    counts = Counter(word for r in trace.records[window.first:window.last] if (word := _counted(r)))
     order = ("user fault", "page allocation", "new task")
     found = sorted(counts.items(), key=lambda item: (order.index(item[0]) if item[0] in order else len(order)))
-    return Recorded(window.name, window.closed, tuple(found), tuple(calls), problem)
+    return Recorded(window.name, window.closed, tuple(found), tuple(calls), problem or window.flaw)
 
 
-def _word(record: Record) -> str:
+def _counted(record: Record) -> str:
     """What a record counts as; "" for those that say the same as another one."""
     words = {"page_fault_user": "user fault", "mm_page_alloc": "page allocation", "task_newtask": "new task",
              "lab_fault": "", "rss_stat": ""}  # fmt: skip

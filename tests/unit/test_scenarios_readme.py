@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator import checks, claims, lint, model, observed, scenario, windows
+from orchestrator import checks, claims, lint, model, observed, scenario, trace_rows
 from orchestrator.cli.app import app
 
 README = Path(__file__).parents[2] / "scenarios/README.md"
@@ -129,14 +129,14 @@ def test_every_attribute_of_a_mapping_is_described() -> None:
 
 def test_every_attribute_of_a_trace_record_is_described() -> None:
     rows = {codes(row[0])[0]: row[1] for row in table("of", "attributes")}
-    assert list(rows) == list(windows.ATTRIBUTES)
+    assert list(rows) == list(trace_rows.ATTRIBUTES)
     for kind, text in rows.items():
         named = {name.strip() for name in codes(text)[0].split(".")[1:]} | {
             name for code in codes(text) if code.startswith(".") for name in re.findall(r"\w+", code.split()[0])
         }
-        assert set(windows.ATTRIBUTES[kind]) <= named, kind
+        assert set(trace_rows.ATTRIBUTES[kind]) <= named, kind
         if kind not in ("syscalls", "events"):  # which have those of the call and of the event as well
-            assert named == set(windows.ATTRIBUTES[kind]), kind
+            assert named == set(trace_rows.ATTRIBUTES[kind]), kind
 
 
 def test_the_labs_own_checkpoints_are_described() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.collect import ftrace
 from orchestrator.collect.lines import Document, EvidenceError
-from orchestrator.model import Checkpoint
+from orchestrator.model import Checkpoint, Ended
 from orchestrator.observations import Observations
 from orchestrator.observed import ObservationError, Rows
 from orchestrator.rundir import RunDirectory, RunRecord
-from orchestrator.windows import ATTRIBUTES
+from orchestrator.trace_rows import ATTRIBUTES
 
 DATA = Path(__file__).parents[1] / "data/trace"
 KERNELS = ("5.10", "7.x")
@@ -40,10 +41,10 @@ class Run:
     def write(self, file: str, text: str) -> None:
         self.directory.write(file, text.encode())
 
-    def read(self) -> Observations:
+    def read(self, ended: Ended | None = None, *more: Checkpoint) -> Observations:
         points = [Checkpoint(0, "touched", "named", 7, "evidence/00-touched", 0.1),
                   Checkpoint(1, "exit", "exit", 0, "evidence/01-exit", 0.2)]  # fmt: skip
-        return Observations(self.directory, RunRecord(checkpoints=points))
+        return Observations(self.directory, RunRecord(checkpoints=[*points, *more], ended=ended))
 
 
 @pytest.fixture(params=KERNELS)
@@ -138,7 +139,9 @@ def test_a_chain_leaves_out_what_the_kernel_inlined_and_says_so(run: Run, kernel
     assert seen.value is True
     absent = "alloc_nothing" if kernel == "7.x" else "__handle_mm_fault, do_anonymous_page, alloc_nothing"
     assert seen.remark.endswith(f": {absent}")
-    assert run.read().chain("touch", "handle_mm_fault > exc_page_fault").value is False
+    assert run.read().chain("touch", "pte_alloc_one > handle_mm_fault").value is False
+    with pytest.raises(ObservationError, match="does not trace the function 'exc_page_fault'"):
+        run.read().chain("touch", "handle_mm_fault > exc_page_fault")  # it may have been called, unseen
     assert run.read().chain("touch", "handle_mm_fault > pte_alloc_one").value is True
     with pytest.raises(ObservationError, match="nothing to compare"):
         run.read().chain("touch", "handle_mm_fault > alloc_nothing")
@@ -152,6 +155,49 @@ def test_a_sequence_is_in_the_order_of_time(run: Run) -> None:
     assert run.read().sequence("touch", "fault > allocation").value is True
     with pytest.raises(ObservationError, match="was not traced"):
         run.read().sequence("touch", "fault > pte_alloc_one")
+
+
+def test_a_fault_of_the_kernels_own_is_no_user_fault(run: Run) -> None:
+    file = run.directory.path / "evidence/00-touched/trace/events"
+    assert run.read().sequence("touch", "fault > handle_mm_fault > allocation").value is True
+    assert run.read().sequence("touch", "handle_mm_fault > handle_mm_fault").value is False  # it was called once
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if "page_fault_user" not in line))
+    assert run.read().sequence("touch", "fault > allocation").value is False
+    assert run.read().sequence("touch", "handle_mm_fault > allocation").value is True
+
+
+@pytest.mark.parametrize(
+    ("gone", "ask"),
+    [("event exceptions:page_fault_user", ("sequence", "fault > allocation", {})),
+     ("event kmem:mm_page_alloc", ("sequence", "fault > allocation", {})),
+     ("event kmem:mm_page_alloc", ("chain", "handle_mm_fault > pte_alloc_one", {})),
+     ("probe handle_mm_fault", ("sequence", "fault > handle_mm_fault", {})),
+     ("probe handle_mm_fault", ("chain", "handle_mm_fault > pte_alloc_one", {"page": 4096})),
+     ("probe handle_mm_fault", ("allocations", None, {"page": 4096})),
+     ("event syscalls:sys_enter_mmap", ("sequence", "mmap > munmap", {}))],
+)  # fmt: skip
+def test_what_the_kernel_refused_to_record_is_never_absent(
+    run: Run, gone: str, ask: tuple[str, str | None, dict[str, object]]
+) -> None:
+    file = run.directory.path / "evidence/environment/trace"
+    lines = [f"{gone} refused No such device" if line.startswith(f"{gone} ") else line
+             for line in file.read_text().splitlines()]  # fmt: skip
+    assert f"{gone} refused No such device" in lines
+    file.write_text("\n".join(lines) + "\n")
+    name, path, keys = ask
+    with pytest.raises(ObservationError, match="No such device"):
+        getattr(run.read(), name)("more", *([path] if path else []), **keys)
+
+
+def test_a_new_task_cannot_forge_its_flags(run: Run) -> None:
+    file = run.directory.path / "evidence/01-exit/trace/events"
+    forged = file.read_text().replace("comm=program clone_flags", "comm=a clone_flags=1 b=1 pid=7 clone_flags")
+    file.write_text(forged)
+    assert column(run.read().clones("more").value, "flags") == [0x3D0F00]
+    file.write_text(forged.replace("oom_score_adj", "oom"))
+    with pytest.raises(EvidenceError, match="not a new task"):
+        run.read().clones("more")
 
 
 def test_any_event_has_its_own_fields(run: Run, kernel: str) -> None:
@@ -245,7 +291,37 @@ def test_a_window_that_is_open_at_a_checkpoint_comes_again(run: Run) -> None:
     assert place.window.closed
     assert place.document.file == "evidence/01-exit/trace/events"
     run.write("evidence/01-exit/trace/events", "# nothing\n")
-    assert not run.read()._window("touch").window.closed  # as when the program died in it
+    with pytest.raises(ObservationError, match="the window 'touch' has no end, and its program did not die"):
+        run.read().faults("touch")
+    assert len(run.read(Ended(signal=11)).faults("touch").value) == 1  # type: ignore[arg-type]
+    assert len(run.read(Ended(killed_by_lab="step limit")).faults("touch").value) == 1  # type: ignore[arg-type]
+    with pytest.raises(ObservationError, match="has no end"):
+        run.read(Ended(code=0)).faults("touch")
+
+
+def test_a_child_that_died_in_its_window_leaves_it_open(run: Run) -> None:
+    text = (DATA / "touch-5.10").read_text().splitlines(keepends=True)
+    run.write("evidence/00-touched/trace/events", "".join(text[:-1]))
+    died = Checkpoint(2, "signal-SEGV", "signal", 74, "evidence/02-signal-SEGV", 0.3, 11)
+    assert len(run.read(Ended(code=0), died).faults("touch").value) == 1  # type: ignore[arg-type]
+    with pytest.raises(ObservationError, match="has no end"):
+        run.read(Ended(code=0), replace(died, pid=75)).faults("touch")  # another process
+
+
+def test_windows_that_nest_are_not_used(run: Run) -> None:
+    """The end of the inner one stops the recording for both."""
+    text = (DATA / "touch-5.10").read_text()
+    begin = next(line for line in text.splitlines() if "lab: begin touch" in line)
+    end = next(line for line in text.splitlines() if "lab: end touch" in line)
+    inner = [line.replace("touch", "inner") for line in (begin, end)]
+    run.write("evidence/00-touched/trace/events", text.replace(end, "\n".join((*inner, end))))
+    with pytest.raises(ObservationError, match="the end of the window 'inner' stopped the recording in it; windows do"):
+        run.read().faults("touch")
+    assert len(run.read().faults("inner").value) == 0  # type: ignore[arg-type]
+    again = begin.replace("2.659488", "2.659999")
+    run.write("evidence/00-touched/trace/events", text.replace(end, "\n".join((again, end))))
+    with pytest.raises(ObservationError, match="it began again before its end"):
+        run.read().faults("touch#1")
 
 
 def test_a_window_that_comes_twice_has_to_be_numbered(run: Run) -> None:
@@ -309,7 +385,31 @@ def test_system_calls_of_old_and_new_kernels() -> None:
     first, second, third = (ftrace.parse_syscall(r, document) for r in ftrace.parse_trace(document).records)
     assert (first.name, first.arguments) == ("mmap", {"addr": 0, "len": 0x1000, "fd": 0xFFFFFFFF})
     assert (second.name, second.result) == ("mmap", -12)
-    assert third.arguments["filename"] == 0x7F01
+    assert third.arguments == {"dfd": 0xFFFFFF9C, "filename": 0x7F01, "flags": 0x80000}
+
+
+@pytest.mark.parametrize("text", ["a, flags: 0", 'a" , flags: 0, x: "', '", flags: 0', 'b, flags: 0"'])
+def test_a_users_text_in_a_system_call_forges_no_argument(text: str) -> None:
+    line = HEAD + f'sys_openat(dfd: 3, filename: 0x7f01 "{text}", flags: 0x80000)'
+    document = Document("x", (line,))
+    (record,) = ftrace.parse_trace(document).records
+    try:
+        assert ftrace.parse_syscall(record, document).arguments["flags"] == 0x80000
+    except EvidenceError as error:
+        assert "with each argument once" in str(error)
+
+
+def test_fields_that_the_kernel_prints_in_hexadecimal_without_a_sign_of_it() -> None:
+    line = HEAD + "task_newtask: pid=75 comm=x clone_flags=100 oom_score_adj=0"
+    document = Document("x", (line,))
+    assert ftrace.fields(ftrace.parse_trace(document).records[0], document)["clone_flags"] == 0x100
+
+
+def test_hits_that_a_probe_missed_are_lost_records() -> None:
+    buffers = "cpu0 entries=9 overrun=0 commit_overrun=0 dropped=1"
+    assert ftrace.lost(Document("x", (buffers, "probe lab_fault hits=7 missed=2"))) == 3
+    with pytest.raises(EvidenceError, match="no statistics"):
+        ftrace.lost(Document("x", ("probe lab_fault hits=7 missed=2",)))
 
 
 def test_labruns_report_of_what_it_traces() -> None:
