@@ -125,6 +125,11 @@ BAD = [
     ("name: demo", "needs: {kconfig: [X]}\nname: demo", r":1: needs.kconfig\[0\]: 'X' is not possible"),
     (
         "name: demo",
+        'trace: {events: ["sched:sched_switch", "syscalls:sys_enter_brk"]}\nname: demo',
+        r":1: trace.events\[1\]: 'syscalls:sys_enter_brk' is a system call's event; allowed: its name in trace: syscalls",
+    ),
+    (
+        "name: demo",
         "programs: [mian.c]\nname: demo",
         r":1: programs\[0\]: there is no file 'mian.c'; did you mean main.c",
     ),
