@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import evaluate, host, resources, scenario, session
+from orchestrator import evaluate, fingerprint, host, resources, scenario, session
 from orchestrator.collect import environment
 from orchestrator.errors import LabError, UsageError
 from orchestrator.machine import qemu
@@ -53,7 +53,7 @@ def run(request: Request) -> Done:
     wanted = find_scenario(request.scenario)
     settings = session.merge(wanted.settings, request.settings)
     prepared = prepare(_with_append(request.choice, settings), announce=False)
-    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings)
+    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings, fingerprint.of_program(wanted))
     program = compile_case(case, prepared)
     record = session.new_record(case, {"accelerator": prepared.accelerator.name, "reason": prepared.accelerator.reason})
     directory = RunDirectory.create(request.output or _new_directory(case), record)
@@ -68,7 +68,11 @@ def check(path: Path, name: str | None) -> tuple[RunRecord, RunDirectory]:
     """Evaluates a run directory again with the scenario as it is now. Writes nothing."""
     directory = RunDirectory.open(path)
     record = directory.load()
-    judge(record, directory, _scenario_again(record) if name is None else find_scenario(name))
+    wanted = _scenario_again(record) if name is None else find_scenario(name)
+    judge(record, directory, wanted)
+    if not wanted.plain and record.case.get("fingerprint") not in (None, fingerprint.of_program(wanted)):
+        record.messages.append(f"the program or the settings of {wanted.name} have changed since: this is evidence of "
+                               "what they were")
     return record, directory
 
 

@@ -156,6 +156,7 @@ class Ledger:
     kernels: Mapping[str, str]  # label → release, oldest first
     glibcs: Mapping[str, str]  # label → userland, oldest first
     runs: Mapping[tuple[str, Pair], str]  # (scenario, pair) → run directory
+    programs: Mapping[str, str]  # scenario → the fingerprint of the program that ran
     left_out: tuple[LeftOut, ...] = ()
     older: int = 0
     lab: str = ""
@@ -204,31 +205,39 @@ def build(catalogue: Mapping[str, Claim], scenarios: Sequence[Scenario], runs: S
     axes = _Axes(runs)
     runs = sorted(runs, key=lambda run: axes.order(axes.pair(run)))
     names = _names([*scenarios, *(run.scenario for run in runs)])
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(names[_source(run.scenario)][0], []).append(run)
     stale: dict[str, list[str]] = {}
 
     def results(name: str, expectation: Expectation) -> tuple[Result, ...]:
-        mine = [run for run in runs if names[_source(run.scenario)][0] == name]
-        found = {run.path: _result(expectation, run, axes.pair(run)) for run in mine}
+        found = {run.path: _result(expectation, run, axes.pair(run)) for run in by_name.get(name, ())}
         for path in (path for path, result in found.items() if result is None):
             stale.setdefault(str(path), []).append(expectation.id)
         return tuple(result for result in found.values() if result)
 
     rows = _rows(catalogue, list(names.values()), results)
-    links = {(names[_source(run.scenario)][0], axes.pair(run)): str(run.path) for run in runs}
+    links = {(name, axes.pair(run)): str(run.path) for name, mine in by_name.items() for run in mine}
+    programs = {name: str(mine[-1].record.case.get("fingerprint")) for name, mine in by_name.items()}
     lab = max((run.record.lab for run in runs), default="")
     changed = [LeftOut(path, f"changed since, run it again: {', '.join(ids)}") for path, ids in stale.items()]
-    return Ledger(rows, axes.kernels, axes.glibcs, links, (*left_out, *changed), older, lab)
+    return Ledger(rows, axes.kernels, axes.glibcs, links, programs, (*left_out, *changed), older, lab)
 
 
-def refreshed(old: Ledger, catalogue: Mapping[str, Claim], scenarios: Sequence[Scenario]) -> Ledger:
+def refreshed(old: Ledger, catalogue: Mapping[str, Claim], scenarios: Sequence[Scenario],
+              programs: Mapping[str, str]) -> Ledger:
     """A ledger with claims and expectations as they are worded now. Results of an expectation that checks
-    something else by now are gone."""
-    known = {(p.scenario, p.id, p.digest): p.results for row in old.rows for p in row.proofs}
+    something else by now are gone, and those of a scenario that has another program (``programs``: by name)."""
+    known = {(p.scenario, p.id, p.digest): p.results for row in old.rows for p in row.proofs
+             if old.programs.get(p.scenario) == programs.get(p.scenario)}  # fmt: skip
 
     def results(name: str, expectation: Expectation) -> tuple[Result, ...]:
         return known.get((name, expectation.id, digest(expectation)), ())
 
-    return replace(old, rows=_rows(catalogue, list(_names(scenarios).values()), results))
+    changed = [LeftOut(f"scenario {name}", f"the program or the settings of {name} have changed since: run it again")
+               for name, program in old.programs.items() if programs.get(name, program) != program]  # fmt: skip
+    rows = _rows(catalogue, list(_names(scenarios).values()), results)
+    return replace(old, rows=rows, left_out=(*old.left_out, *changed))
 
 
 def _rows(catalogue: Mapping[str, Claim], named: Sequence[tuple[str, Scenario]],
@@ -239,7 +248,10 @@ def _rows(catalogue: Mapping[str, Claim], named: Sequence[tuple[str, Scenario]],
             proof = _proof(name, expectation, results(name, expectation))
             proofs.setdefault(expectation.claim, []).append(proof)
     every = {**catalogue, **_own(named, catalogue)}
-    return tuple(Row(claim, tuple(proofs.get(claim.id, ()))) for claim in every.values())
+    topics: dict[str, list[Claim]] = {}  # a scenario's own catalogue may add to a topic of the lab's
+    for claim in every.values():
+        topics.setdefault(claim.topic, []).append(claim)
+    return tuple(Row(claim, tuple(proofs.get(claim.id, ()))) for topic in topics.values() for claim in topic)
 
 
 def _source(scenario: Scenario) -> Path:

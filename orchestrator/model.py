@@ -304,3 +304,4 @@ class Case:
     userland: Userland
     emulator: Emulator
     settings: Settings  # the scenario's, then the user's over it
+    fingerprint: str = ""  # of what shapes its evidence in the scenario (fingerprint.of_program), taken before the run

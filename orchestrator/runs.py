@@ -1,17 +1,19 @@
 """Run directories on this disk: found below folders, and which of them are evidence for the ledger.
 
-A run counts if it is the newest of its case, came to an end of its own, and had no settings but the
-scenario's own: a mutation shows that an expectation can fail, and nothing about its claim.
+A run counts if it is the newest of its case, came to an end of its own, ran the program that the scenario
+has now, and had no settings but the scenario's own: a mutation shows that an expectation can fail, and
+nothing about its claim.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestrator import claims, ledger
+from orchestrator import claims, fingerprint, ledger
 from orchestrator import scenario as scenarios
 from orchestrator.claims import Claim
 from orchestrator.errors import LabError, UsageError
@@ -34,6 +36,7 @@ class Found:
     runs: list[Run] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     older: int = 0  # runs of cases that have a newer one
+    idle: list[Scenario] = field(default_factory=list)  # not known otherwise, and all of whose runs are left out
 
 
 def ledger_of(folders: Sequence[Path], strict: bool = False) -> Ledger:
@@ -43,10 +46,22 @@ def ledger_of(folders: Sequence[Path], strict: bool = False) -> Ledger:
         if not directories([folder]):
             raise UsageError(f"{folder}: no run directory, nor a folder of them",
                              "`lab run` and `lab matrix` make them")  # fmt: skip
-    found = evidence(directories(folders))
     known, broken = known_scenarios(strict)
-    catalogue = catalogue_of([*known, *(run.scenario for run in found.runs)])
-    return ledger.build(catalogue, known, found.runs, (*found.left_out, *broken), found.older)
+    found = evidence(directories(folders), known)
+    if strict:
+        _only(found, known)
+    every = [*known, *found.idle]
+    catalogue = catalogue_of([*every, *(run.scenario for run in found.runs)])
+    return ledger.build(catalogue, every, found.runs, (*found.left_out, *broken), found.older)
+
+
+def _only(found: Found, known: Iterable[Scenario]) -> None:
+    """Leaves out the runs of scenarios that have no name here."""
+    found.idle.clear()
+    names = {_identity(one) for one in known}
+    strange = [run for run in found.runs if _identity(run.scenario) not in names]
+    found.runs = [run for run in found.runs if run not in strange]
+    found.left_out += [LeftOut(str(run.path), f"not of the lab's scenario {run.scenario.name}") for run in strange]
 
 
 def catalogue_of(wanted: Iterable[Scenario]) -> dict[str, Claim]:
@@ -57,7 +72,7 @@ def catalogue_of(wanted: Iterable[Scenario]) -> dict[str, Claim]:
 def refreshed(old: Ledger) -> Ledger:
     """A ledger of before with its claims and expectations as they are worded now."""
     known, _ = known_scenarios(strict=True)
-    return ledger.refreshed(old, catalogue_of(known), known)
+    return ledger.refreshed(old, catalogue_of(known), known, {one.name: fingerprint.of_program(one) for one in known})
 
 
 def known_scenarios(strict: bool) -> tuple[list[Scenario], list[LeftOut]]:
@@ -83,16 +98,16 @@ def directories(folders: Iterable[Path]) -> list[Path]:
 def _below(folder: Path, depth: int) -> Iterator[Path]:
     if (folder / "run.json").is_file():
         yield folder
-    elif depth and folder.is_dir():
+    elif depth and os.access(folder, os.R_OK | os.X_OK) and folder.is_dir():
         for inner in sorted(folder.iterdir()):
             if inner.is_dir() and not inner.is_symlink() and inner.name != FIRST_RUNS:
                 yield from _below(inner, depth - 1)
 
 
-def evidence(paths: Sequence[Path]) -> Found:
-    """Which of the run directories count."""
+def evidence(paths: Sequence[Path], known: Iterable[Scenario] = ()) -> Found:
+    """Which of the run directories count. A run of a copy of a ``known`` scenario counts as one of that."""
     found = Found()
-    reader = _Reader()
+    reader = _Reader(known)
     newest: dict[tuple[str, str, str], Run] = {}
     for path in paths:
         run = reader.read(path)
@@ -106,6 +121,8 @@ def evidence(paths: Sequence[Path]) -> Found:
         if other is None or _age(run) >= _age(other):
             newest[key] = run
     found.runs = list(newest.values())
+    used = {_identity(run.scenario) for run in found.runs}
+    found.idle = [one for one in reader.strangers() if _identity(one) not in used]
     return found
 
 
@@ -120,8 +137,10 @@ def _identity(scenario: Scenario) -> Path:
 class _Reader:
     """Reads runs; each scenario file is loaded once."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[Scenario]) -> None:
+        self._known = {one.name: one for one in known}
         self._scenarios: dict[str, Scenario] = {}
+        self._fingerprints: dict[Path, str] = {}
 
     def read(self, path: Path) -> Run | LeftOut:
         """The run, or why it does not count."""
@@ -131,19 +150,45 @@ class _Reader:
                 return LeftOut(str(path), "a plain program expects nothing")
             if record.ending in OWN_FAULT:
                 return LeftOut(str(path), OWN_FAULT[record.ending])
-            scenario = self._scenario(str(record.case.get("scenario")), str(record.case.get("source")))
+            scenario = self._scenario(record)
+            reason = self._stale(record, scenario)
         except (LabError, OSError) as error:
-            return LeftOut(str(path), str(error))
-        if changed := _changed(record, scenario):
-            return LeftOut(str(path), f"not the scenario's own settings: {', '.join(changed)}")
-        return Run(path, record, scenario)
+            return LeftOut(str(path), str(error).replace(f"{path}/", ""))
+        if not reason and (changed := _changed(record, scenario)):
+            reason = f"not the scenario's own settings: {', '.join(changed)}"
+        return LeftOut(str(path), reason) if reason else Run(path, record, scenario)
 
-    def _scenario(self, name: str, source: str) -> Scenario:
-        """The scenario that ran: the file that it was, else (a record from elsewhere) the lab's of that name."""
+    def strangers(self) -> list[Scenario]:
+        """The scenarios of runs that have no name here."""
+        return [one for one in self._scenarios.values() if one.name not in self._known]
+
+    def _scenario(self, record: RunRecord) -> Scenario:
+        """The scenario that ran: one known with the same program and all that was found, else the file that it was,
+        else (a record from elsewhere) the lab's of that name."""
+        name, source = str(record.case.get("scenario")), str(record.case.get("source"))
+        known = self._known.get(name)
+        if known is not None and self._fingerprint(known) == record.case.get("fingerprint") and \
+                {finding.id for finding in record.findings} <= {expected.id for expected in known.expectations}:
+            return known
         key = source if Path(source).is_file() else name
         if key not in self._scenarios:
             self._scenarios[key] = scenarios.find(key, scenarios.folders())
         return self._scenarios[key]
+
+    def _stale(self, record: RunRecord, scenario: Scenario) -> str:
+        """Why the evidence is not of the scenario as it is now; empty if it is."""
+        ran = record.case.get("fingerprint")
+        if ran is None:
+            return "it does not say which version of its scenario it ran: run it again"
+        if ran != self._fingerprint(scenario):
+            return f"the program or the settings of {scenario.name} have changed since: run it again"
+        return ""
+
+    def _fingerprint(self, scenario: Scenario) -> str:
+        identity = _identity(scenario)
+        if identity not in self._fingerprints:
+            self._fingerprints[identity] = fingerprint.of_program(scenario)
+        return self._fingerprints[identity]
 
 
 def _changed(record: RunRecord, scenario: Scenario) -> list[str]:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import host, progress, scenario, tracing, wire
+from orchestrator import fingerprint, host, progress, scenario, tracing, wire
 from orchestrator.errors import GuestError, LabError, LimitError, UsageError
 from orchestrator.machine.classify import comparable
 from orchestrator.machine.guest import Attempt, Guest, GuestEnded, Recipe, ending_of
@@ -61,7 +61,7 @@ def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         case={
             "scenario": case.scenario.name, "summary": case.scenario.summary, "plain": case.scenario.plain,
-            "source": str((case.scenario.file or case.scenario.programs[0]).resolve()),
+            "source": str(fingerprint.source(case.scenario).resolve()), "fingerprint": case.fingerprint,
             "kernel": case.kernel.name, "userland": case.userland.name,
             "emulator": case.emulator.name, "settings": asdict(case.settings),
         },

@@ -47,7 +47,9 @@ def claims(
     ledger = ledger.only(claim) if claim else ledger
     _write(ledger, json, markdown)
     _write(ledger.published(), *published)
-    if json is None and markdown is None and publish is None:
+    if publish is not None:
+        show.put(_summary(ledger))
+    elif json is None and markdown is None:
         show.put(_terminal(ledger, verbose))
 
 
@@ -70,6 +72,13 @@ def _write(ledger: Ledger, json: Path | None, markdown: Path | None) -> None:
         show.write(json, claims_json.render(ledger))
     if markdown is not None:
         show.write(markdown, claims_markdown.render(ledger))
+
+
+def _summary(ledger: Ledger) -> str:
+    from orchestrator.cli import show
+    from orchestrator.report import claims_terminal
+
+    return claims_terminal.summary(ledger, width=show.page_width())
 
 
 def _terminal(ledger: Ledger, verbose: bool) -> str:

@@ -21,7 +21,11 @@ _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
     "With -k or -u: every matching kernel with every matching userland; the side that is left out is all of it. "
     "-i names pairs; -k and -u beside it take the place of the image's own.",
     "Every case has a run directory of its own below DIR; DIR/matrix.json says what was planned and how far it came. "
-    "Cases of one pair share a guest while it is clean. Ctrl-C keeps what is done; --resume goes on.",
+    "Cases of one pair share a guest while it is clean. What does not pass in a guest that others had used is repeated "
+    "in a fresh one, which counts; the table marks with a star where that says otherwise.",
+    "Ctrl-C keeps what is done. --resume runs what has no result of its own: not started, interrupted, its guest did "
+    "not boot, its worker was lost, or the host failed; and all cases of a scenario whose files have changed. A case "
+    "that failed stays done.",
     "Exit code: that of the worst case, in the order 130, 4, 5, 1, 3, 2, 0.",
 ))  # fmt: skip
 _OWN = ("scenario", "kernel", "userland", "image", "output", "qemu", "modules", "accel", "append", "sysctl", "tunable",

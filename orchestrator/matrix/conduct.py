@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from orchestrator import experiment, progress, session
 from orchestrator.errors import LabError
 from orchestrator.matrix.pool import Lost, Pool, Signals
-from orchestrator.matrix.record import CaseRecord, MatrixDirectory, MatrixRecord, State
+from orchestrator.matrix.record import CaseRecord, MatrixDirectory, MatrixRecord, State, word
 from orchestrator.matrix.schedule import Schedule, Task
 from orchestrator.matrix.worker import Order, Result, Said
 from orchestrator.model import Case, Ending, Outcome
@@ -19,8 +19,10 @@ from orchestrator.progress import Event
 from orchestrator.rundir import RunDirectory
 
 TICK = 1.0  # seconds between two looks at what runs, where nothing happens
-# What a guest that others had used before may be blamed for: such a case gets a second, fresh one.
-DOUBTFUL = frozenset({
+NAMED = 5  # findings in the reason why a case is repeated
+WIDTH = 80  # columns of a line for a case that ended, if possible
+# Endings of a guest in trouble
+TROUBLE = frozenset({
     Ending.PANIC, Ending.OOPS, Ending.BUG, Ending.WARNING, Ending.LOCKUP, Ending.HUNG_TASK, Ending.RCU_STALL,
     Ending.LOST_GUEST, Ending.HOST_ERROR,
 })  # fmt: skip
@@ -47,6 +49,7 @@ class Conductor:
         self._orders: dict[str, Order] = {}
         self._schedule = Schedule((), 1, time.monotonic)
         self._doing: dict[int, str] = {}  # what each worker said last
+        self._news: list[tuple[CaseRecord, int, int]] = []  # to be told: a case, how many are done, and failed
         self._what = f"{len(record.cases)} cases"
         self._before = record.seconds
         self._begin = time.monotonic()
@@ -63,12 +66,14 @@ class Conductor:
             while not self._schedule.over and not signals.asked:
                 if self._dispatch(pool):
                     self.save()
+                self._tell()
                 for worker, message in pool.messages(TICK):
                     if self._take(worker, message):
                         self.save()
                 self._show()
             if not self._schedule.over:
                 self._end_early(pool)
+            self._tell()
             self.save()
 
     def save(self) -> None:
@@ -147,15 +152,17 @@ class Conductor:
             self._doing[worker] = said.text
 
     def _conclude(self, task: Task, result: Result) -> None:
-        if result.up and result.ending in DOUBTFUL and result.exit_code == 4:
+        if result.up and result.ending in TROUBLE and result.exit_code == 4:
             self._schedule.isolate(task.scenario)
         if doubt := _doubt(result):
-            progress.note(f"{task.case} is run again in a fresh guest: {doubt}")
-            remark = f"run again in a fresh guest: {doubt}"
-            self._orders[task.case] = replace(self._orders[task.case], remark=remark)
+            progress.note(f"{task.case} is repeated in a fresh guest: {doubt}")
+            first = "" if result.residue else word(result.ending, result.outcome)
+            remark = f"repeated in a fresh guest: {doubt}"
+            self._orders[task.case] = replace(self._orders[task.case], remark=remark, first=first)
             self._schedule.again(task)
             self._cases[task.case].reset()
             return
+        self._cases[task.case].first = self._orders[task.case].first
         self._settle(self._cases[task.case], result)
         if result.boots and not result.up and result.ending is not Ending.INTERRUPTED:
             self._refuse(task, result)
@@ -173,15 +180,13 @@ class Conductor:
         interrupted = result.ending is Ending.INTERRUPTED
         case.state = State.INTERRUPTED if interrupted else State.DONE
         case.outcome, case.ending, case.detail = result.outcome, result.ending, result.detail
-        case.exit_code, case.seconds = result.exit_code, result.seconds
+        case.exit_code, case.booted, case.seconds = result.exit_code, result.up, result.seconds
         case.counts, case.failing = dict(result.counts), list(result.failing)
         if result.ending is not Ending.COMPLETED:
             self._tell_directory(case, result)
         if not interrupted:
-            done = sum(other.state is State.DONE for other in self._record.cases)
-            left = "" if self._schedule.over else f", {duration(self._schedule.left())} left"
-            text = f"{done}/{len(self._record.cases)} {case.word:5} {case.name} {case.seconds:.1f} s{left}"
-            progress.send(Event("case", text, case.word))
+            done = self._done()
+            self._news.append((case, len(done), _failed(done)))
 
     def _tell_directory(self, case: CaseRecord, result: Result) -> None:
         """Sees to it that the run directory of a case that ended early says how, whoever was to write that."""
@@ -204,10 +209,25 @@ class Conductor:
 
     # -- for who watches -------------------------------------------------------------------------
 
+    def _done(self) -> list[CaseRecord]:
+        return [case for case in self._record.cases if case.state is State.DONE]
+
+    def _tell(self) -> None:
+        """A line for each case that ended: how, and where the matrix is by then."""
+        left = "" if self._schedule.over else f", {duration(self._schedule.left())} left"
+        for case, number, failed in self._news:
+            head = f"{number}/{len(self._record.cases)} {case.word:5}"
+            tail = f"; {len(self._schedule.running)} running, {failed} failed{left}"
+            texts = [f"{head} {what}{tail}" for what in (f"{case.name} {case.seconds:.1f} s",
+                                                         f"{case.short} {case.seconds:.1f} s", case.short)]  # fmt: skip
+            text = next((text for text in texts if len(text) <= WIDTH), texts[-1])
+            progress.send(Event("case", text, case.word))
+        self._news.clear()
+
     def _show(self) -> None:
-        done = [case for case in self._record.cases if case.state is State.DONE]
-        failed = sum(case.exit_code != 0 for case in done)
-        counts = f"{len(done)} done" + (f", {failed} not passed" if failed else "")
+        done = self._done()
+        failed = _failed(done)
+        counts = f"{len(done)} done" + (f", {failed} failed" if failed else "")
         names = {worker: self._cases[task.case].short for worker, task in sorted(self._schedule.running.items())}
         running = [f"boots for {name}" if self._doing.get(worker, "").startswith("booting") else name
                    for worker, name in names.items()]  # fmt: skip
@@ -222,15 +242,24 @@ def _task(name: str, scenario: str, case: Case) -> Task:
     return task.alone if case.scenario.own_boot or case.scenario.settings.append else task
 
 
+def _failed(done: list[CaseRecord]) -> int:
+    return sum(case.exit_code != 0 for case in done)
+
+
 def _doubt(result: Result) -> str:
-    """Why a result may not be the case's own doing: its guest had served others before. Empty if it is."""
+    """Why a result may not be the case's own doing: it did not pass in a guest that had served others before. Empty
+    if it is. What is wrong in the scenario or the options (exit code 2) is so in any guest."""
     if not result.before:
         return ""
     if result.residue:
         return f"{result.before[-1]} left something behind, which own_boot: true would tell: {result.residue}"
-    if result.ending in DOUBTFUL and result.exit_code in (3, 4):
-        return f"{result.detail} (in the guest that {', '.join(result.before)} had used)"
-    return ""
+    if result.exit_code in (0, 2) or result.ending is Ending.INTERRUPTED:
+        return ""
+    ids = [failing.id for failing in result.failing]
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    what = f"{', '.join(ids[:NAMED])}{more}" if result.ending is Ending.COMPLETED else result.detail
+    where = f"(in the guest that {', '.join(result.before)} had used)"
+    return f"first {word(result.ending, result.outcome)}: {what or 'without a finding'} {where}"
 
 
 def duration(seconds: float) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator import experiment, progress, session
+from orchestrator import experiment, fingerprint, progress, session
 from orchestrator.errors import LabError
 from orchestrator.matrix import preparation, selection
 from orchestrator.matrix.conduct import Conductor, Unable
@@ -62,22 +64,24 @@ def start(request: Request) -> Done:
     record, named = plan(scenarios, pairs, request.options)
     prepared = preparation.prepare_pairs(request.options, pairs)
     directory = MatrixDirectory.create(request.output or _new_directory())
-    return _carry_out(directory, record, named, prepared)
+    with directory.alone():
+        MatrixDirectory.check(directory.path)  # another lab may have come first
+        return _carry_out(directory, record, named, prepared)
 
 
 def resume(path: Path, jobs: int | None = None) -> Done:
-    """Goes on with a matrix: what is missing, was interrupted or failed for the host's sake is run, and all cases
-    of a scenario whose files have changed. Raises as start()."""
+    """Goes on with a matrix: what has no result of its own yet (``undecided``) is run, and all cases of a scenario
+    whose files have changed. Raises as start(), and UsageError while another lab is at work there."""
     directory = MatrixDirectory.open(path)
-    with directory.alone():
+    with directory.alone():  # from the first look at its record to the last word
         record = directory.load()
         named = {one.name: _again(one) for one in record.scenarios}
-        renew(record, {name: selection.fingerprint(one) for name, one in named.items()}, directory)
-    if jobs is not None:
-        record.options = replace(record.options, jobs=jobs)
-    pairs = [pair.pair for pair in record.pairs if any(map(undecided, _cases_of(record, pair)))]
-    prepared = preparation.prepare_pairs(record.options, pairs) if pairs else {}
-    return _carry_out(directory, record, named, prepared)
+        renew(record, {name: fingerprint.of_files(one) for name, one in named.items()}, directory)
+        if jobs is not None:
+            record.options = replace(record.options, jobs=jobs)
+        pairs = [pair.pair for pair in record.pairs if any(map(undecided, _cases_of(record, pair)))]
+        prepared = preparation.prepare_pairs(record.options, pairs) if pairs else {}
+        return _carry_out(directory, record, named, prepared)
 
 
 # -- the plan ------------------------------------------------------------------------------------
@@ -94,7 +98,7 @@ def plan(scenarios: Sequence[Scenario], pairs: Sequence[Pair], options: Options)
     record = MatrixRecord(
         lab=session.version(), started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         options=options,
-        scenarios=[ScenarioRecord(name, str(selection.source(one).resolve()), selection.fingerprint(one))
+        scenarios=[ScenarioRecord(name, str(fingerprint.source(one).resolve()), fingerprint.of_files(one))
                    for name, one in named.items()],
         pairs=[PairRecord(kernels[p.kernel], userlands[p.userland], p.kernel, p.userland) for p in pairs],
     )  # fmt: skip
@@ -136,20 +140,20 @@ def _cases_of(record: MatrixRecord, pair: PairRecord) -> list[CaseRecord]:
 
 def _carry_out(directory: MatrixDirectory, record: MatrixRecord, named: Mapping[str, Scenario],
                prepared: Mapping[Pair, Prepared | LabError]) -> Done:
+    """Who calls has the directory for itself."""
     conductor = Conductor(directory, record)
-    with directory.alone():
-        record.state, record.exit_code = State.RUNNING, 3
-        conductor.save()
-        jobs = record.options.jobs or default_jobs(record.options.memory, record.options.cpus)
-        try:
-            orders, unable = _orders(directory, record, named, prepared, jobs)
-            conductor.run(orders, unable, min(jobs, max(1, len(orders))))
-        except KeyboardInterrupt:  # before the first guest
-            record.state = State.INTERRUPTED
-        interrupted = record.state is State.INTERRUPTED
-        record.state = State.INTERRUPTED if interrupted else State.DONE
-        record.exit_code = 130 if interrupted else worst(case.exit_code for case in record.cases)
-        conductor.save()
+    record.state, record.exit_code = State.RUNNING, 3
+    conductor.save()
+    jobs = record.options.jobs or default_jobs(record.options.memory, record.options.cpus)
+    try:
+        orders, unable = _orders(directory, record, named, prepared, jobs)
+        conductor.run(orders, unable, min(jobs, max(1, len(orders))))
+    except KeyboardInterrupt:  # before the first guest
+        record.state = State.INTERRUPTED
+    interrupted = record.state is State.INTERRUPTED
+    record.state = State.INTERRUPTED if interrupted else State.DONE
+    record.exit_code = 130 if interrupted else worst(case.exit_code for case in record.cases)
+    conductor.save()
     return Done(record, directory)
 
 
@@ -178,7 +182,11 @@ def _orders(directory: MatrixDirectory, record: MatrixRecord, named: Mapping[str
 
 
 def _new_directory() -> Path:
-    """runs/TIME-matrix, with a number where that exists already."""
+    """Makes runs/TIME-matrix, with a number where that exists already."""
     stem = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-matrix")
-    candidates = (Path("runs") / (stem if number == 0 else f"{stem}-{number}") for number in range(1000))
-    return next(path for path in candidates if not path.exists())
+    for number in itertools.count():
+        path = Path("runs") / (stem if number == 0 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):  # of another lab, in the same second
+            path.mkdir(parents=True)
+            break
+    return path

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator import experiment, progress, resources, session
+from orchestrator import experiment, fingerprint, progress, resources, session
 from orchestrator.errors import LabError, PieceError, UsageError
-from orchestrator.matrix import selection
 from orchestrator.matrix.record import Options
 from orchestrator.matrix.selection import Pair
 from orchestrator.model import Case, Kernel, PieceKind, Scenario
@@ -97,7 +96,7 @@ def _with_kernel(prepared: Prepared, kernel: Kernel) -> Prepared:
 def case(wanted: Scenario, prepared: Prepared, options: Options) -> Case:
     """The case of a scenario on a pair; the options' settings come over the scenario's own."""
     settings = session.merge(wanted.settings, options.settings)
-    return Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings)
+    return Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings, fingerprint.of_program(wanted))
 
 
 def compile_cases(cases: Mapping[str, tuple[Case, Prepared]], jobs: int) -> dict[str, Program | UsageError]:
@@ -105,7 +104,7 @@ def compile_cases(cases: Mapping[str, tuple[Case, Prepared]], jobs: int) -> dict
 
     Raises HostError if there is no compiler.
     """
-    keys = {name: (selection.source(case.scenario), prepared.sysroot_key) for name, (case, prepared) in cases.items()}
+    keys = {name: (fingerprint.source(case.scenario), prepared.sysroot_key) for name, (case, prepared) in cases.items()}
     chosen = {key: cases[name] for name, key in keys.items()}
     if not chosen:
         return {}

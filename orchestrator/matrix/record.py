@@ -27,7 +27,7 @@ FILE = "matrix.json"
 MAX_RECORD = 64 << 20  # bytes
 # The worst first. As in a single run, how a guest ended is stronger than its findings, and FAIL than ERROR.
 SEVERITY = (130, 4, 5, 1, 3, 2, 0)
-# Endings that say nothing of the case: it is run again when the matrix is resumed.
+# Endings that say nothing of the case itself
 UNDECIDED = frozenset({Ending.UNFINISHED, Ending.INTERRUPTED, Ending.HOST_ERROR})
 
 
@@ -64,6 +64,8 @@ class CaseRecord:
     ending: Ending = Ending.UNFINISHED
     detail: str = ""  # the ending in words
     exit_code: int = 3
+    booted: bool = False  # its guest came up: what happened then is the case's own
+    first: str = ""  # what it was in a guest that others had used, if it was repeated in a fresh one: "FAIL"
     seconds: float = 0.0  # of the program and its evaluation; a boot is nobody's own
     counts: dict[str, int] = field(default_factory=dict)  # findings by outcome
     failing: list[Failing] = field(default_factory=list)
@@ -81,11 +83,12 @@ class CaseRecord:
     @property
     def word(self) -> str:
         """How it went, in one word: the outcome, or the ending of a run that ended early."""
-        if self.state is not State.DONE:
-            return self.state.value.upper()
-        if self.ending in (Ending.COMPLETED, Ending.HOST_ERROR):
-            return self.outcome.value
-        return self.ending.value.replace("-", " ").upper()
+        return word(self.ending, self.outcome) if self.state is State.DONE else self.state.value.upper()
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether it went otherwise in a fresh guest than in one that others had used."""
+        return self.state is State.DONE and self.first not in ("", self.word)
 
     def reset(self) -> None:
         """As if it had never run."""
@@ -150,6 +153,13 @@ class MatrixRecord:
     cases: list[CaseRecord] = field(default_factory=list)
 
 
+def word(ending: Ending, outcome: Outcome) -> str:
+    """How a case went, in one word: the outcome, or the ending of a run that ended early."""
+    if ending in (Ending.COMPLETED, Ending.HOST_ERROR):
+        return outcome.value
+    return ending.value.replace("-", " ").upper()
+
+
 def worst(codes: Iterable[int]) -> int:
     """The exit code of a set of cases: that of the worst."""
     found = set(codes)
@@ -158,9 +168,11 @@ def worst(codes: Iterable[int]) -> int:
 
 
 def undecided(case: CaseRecord) -> bool:
-    """Whether a case has yet to be run (again): no result, or one that is the lab's or the host's fault. What the
-    scenario itself is wrong about (exit code 2) stays so until its files change."""
-    return case.state is not State.DONE or (case.ending in UNDECIDED and case.exit_code != 2)
+    """Whether a case has yet to be run (again): it was not started or interrupted, its guest did not boot, or the lab
+    or the host failed. What came of a guest that booted is its result. What the scenario itself is wrong about (exit
+    code 2) stays so until its files change."""
+    no_result = case.ending in UNDECIDED or not (case.booted or case.ending is Ending.COMPLETED)
+    return case.state is not State.DONE or (no_result and case.exit_code != 2)
 
 
 def to_json(record: MatrixRecord) -> str:
@@ -212,7 +224,8 @@ def _case(data: dict[str, Any]) -> CaseRecord:
     })  # fmt: skip
     if "/" in case.directory or not safe(case.directory):  # it will be removed and made anew
         raise ValueError(f"the case directory {case.directory!r}")
-    if not isinstance(case.exit_code, int) or not isinstance(case.seconds, int | float):
+    if not all((isinstance(case.exit_code, int), isinstance(case.seconds, int | float), isinstance(case.booted, bool),
+                isinstance(case.first, str))):  # fmt: skip
         raise TypeError(f"the result of {case.directory}")
     return case
 
@@ -267,7 +280,7 @@ class MatrixDirectory:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise LabError(f"cannot write {self.path / FILE}: {error.strerror}",
-                           "free some space, then continue with --resume") from None
+                           f"free some space, then go on: lab matrix --resume {self.path}") from None
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -277,7 +290,8 @@ class MatrixDirectory:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(f"another lab is at work in {self.path}") from None
+                raise UsageError(f"another lab is at work in {self.path}",
+                                 "wait until it has ended, or end it with Ctrl-C") from None
             yield
         finally:
             os.close(descriptor)
@@ -288,13 +302,12 @@ class MatrixDirectory:
 
     def clear(self, case: CaseRecord, *, keep: bool = False) -> None:
         """Removes the run directory of a case, or with ``keep`` puts it aside below ``first-runs``."""
-        place = self.case(case)
+        place, aside = self.case(case), self.path / FIRST_RUNS / case.directory
         try:
+            shutil.rmtree(aside, ignore_errors=True)  # of a repetition before this one
             if not place.is_dir():
                 return
             if keep:
-                aside = self.path / FIRST_RUNS / case.directory
-                shutil.rmtree(aside, ignore_errors=True)
                 aside.parent.mkdir(exist_ok=True)
                 place.rename(aside)
             else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -11,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator import scenario
+from orchestrator import fingerprint, scenario
 from orchestrator.errors import UsageError
 from orchestrator.model import Scenario
 from orchestrator.prepare import is_path
 
 if TYPE_CHECKING:
     from orchestrator.pieces import Store
-
-SOURCES = ("*.c", "*.h", "*.S", "*.inc")  # beside scenario.yaml: what a program can be made of
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def find_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
         raise UsageError("there is no scenario here", "make a folder scenarios/NAME, or name a C file")
     wanted = [found for name in names or known for found in _meant(name, known)]
     loaded = [scenario.find(name, folders) for name in dict.fromkeys(wanted)]
-    return tuple({source(one).resolve(): one for one in loaded}.values())
+    return tuple({fingerprint.source(one).resolve(): one for one in loaded}.values())
 
 
 def _meant(name: str, known: Sequence[str]) -> Sequence[str]:
@@ -50,23 +47,6 @@ def _meant(name: str, known: Sequence[str]) -> Sequence[str]:
     if found := fnmatch.filter(known, name):
         return found
     raise UsageError(f"no scenario is called {name!r}", f"the scenarios are: {', '.join(known) or 'none'}")
-
-
-def source(wanted: Scenario) -> Path:
-    """The file that stands for a scenario: its scenario.yaml, or the plain C file."""
-    return wanted.file or wanted.programs[0]
-
-
-def fingerprint(wanted: Scenario) -> str:
-    """A hash of the scenario's own files. A plain program has but one; what it includes is not looked at."""
-    files = {source(wanted), *wanted.programs}
-    if not wanted.plain:
-        files.update(file for pattern in SOURCES for file in wanted.directory.glob(pattern))
-    found = hashlib.sha256()
-    for file in sorted(files):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        found.update(f"{file.name}\0{content}\n".encode(errors="surrogateescape"))
-    return found.hexdigest()
 
 
 def find_pairs(store: Store, kernels: Sequence[str], userlands: Sequence[str], images: Sequence[str]) -> \

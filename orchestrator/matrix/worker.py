@@ -23,7 +23,7 @@ from orchestrator import experiment, host, progress, session
 from orchestrator.errors import LabError
 from orchestrator.machine.guest import Guest
 from orchestrator.matrix import residue
-from orchestrator.matrix.record import Failing
+from orchestrator.matrix.record import Failing, word
 from orchestrator.matrix.shared import SharedGuest
 from orchestrator.model import Case, Ending, Outcome
 from orchestrator.prepare import Prepared
@@ -47,6 +47,7 @@ class Order:
     crowd: float = 1.0
     boot: str = ""
     remark: str = ""  # for the record: why this case runs again
+    first: str = ""  # how it went in a guest that others had used
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,12 @@ class Worker:
         except LabError as error:  # it could not even be recorded
             self._discard()
             return Result(detail=error.message, exit_code=error.exit_code)
-        except Exception:  # a mistake of ours costs one case
+        except OSError as error:  # the host's: a full disk, a limit on the size of files
             self._discard()
-            return Result(detail=traceback.format_exc()[-2000:])
+            return Result(detail=str(error))
+        except Exception as error:  # a mistake of ours costs one case
+            self._discard()
+            return Result(detail=f"{type(error).__name__}: {error}\n{traceback.format_exc()[-2000:]}")
 
     def _send(self, message: Said | Result) -> None:
         with self._interruption.held_off():
@@ -164,6 +168,7 @@ class Worker:
             with contextlib.suppress(LabError), session.recorded(record, directory):  # which has recorded it
                 left = self._in_guest(order, record, directory)
             experiment.judge(record, directory, order.case.scenario)
+            _compare(order.first, record)
             directory.save(record)
         except KeyboardInterrupt:
             record.ending, record.outcome, record.exit_code = Ending.INTERRUPTED, Outcome.ERROR, 130
@@ -237,6 +242,13 @@ def _record(order: Order, before: Sequence[str]) -> RunRecord:
     if before:
         record.messages.append(f"the guest had served before: {', '.join(before)}")
     return record
+
+
+def _compare(first: str, record: RunRecord) -> None:
+    """Says whether a fresh guest confirms what a used one made of the case."""
+    if now := word(record.ending, record.outcome) if first else "":
+        differs = f"the fresh guest says {now}, which counts: what others had left made it {first}"
+        record.messages.append(f"the fresh guest confirms {now}" if now == first else differs)
 
 
 def _result(record: RunRecord, took: float, before: tuple[str, ...], left: str, clean: bool) -> Result:

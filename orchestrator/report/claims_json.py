@@ -27,6 +27,7 @@ def render(ledger: Ledger) -> str:
         "lab": ledger.lab,
         "kernels": dict(ledger.kernels),
         "glibcs": dict(ledger.glibcs),
+        "programs": dict(ledger.programs),
         "runs": _runs(ledger),
         "left_out": [[item.path, item.reason] for item in ledger.left_out],
         "older": ledger.older,
@@ -106,7 +107,8 @@ def parse(text: str, where: str) -> Ledger:
         left_out = tuple(LeftOut(path, reason) for path, reason in data["left_out"])
         order = {pair: number for number, pair in enumerate(_pairs(data))}
         rows = tuple(_row_of(row, order) for row in data["claims"])
-        return Ledger(rows, data["kernels"], data["glibcs"], runs, left_out, data["older"], data["lab"])
+        return Ledger(rows, data["kernels"], data["glibcs"], runs, data["programs"], left_out, data["older"],
+                      data["lab"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f"{where} is no ledger: {error!r:.200}", "`lab claims --json` writes one") from None
 

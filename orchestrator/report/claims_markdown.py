@@ -20,11 +20,13 @@ _MEANING = {
     Word.SKIPPED: "the guest lacks what the scenario needs",
     Word.NOT_RUN: "nothing that proves it was run",
 }
-# What reads better as code: f(), f(arg), mm->brk, __f, f_g, mm/mmap.c, /proc/PID/maps, and commits.
+_SURPRISES = {Word.REFUTED: "Refuted: what happens instead", Word.DIFFERS: "Differs: where, and since when"}
+# What reads better as code: f(), f(arg), mm->brk, vm.x_y, __f, f_g, mm/mmap.c, /proc/PID/maps, and commits.
 _CODE = re.compile(
     r"(?<![\w`/.>-])(?:"
     r"[A-Za-z_]\w*(?:->\w+)*\((?!s\))[\w+*, -]{0,30}\)"
     r"|[A-Za-z_]\w*(?:->\w+)+"
+    r"|(?:[a-z]\w*\.)+\w*_\w*"
     r"|(?:[a-z0-9]+:)?\w+_\w*|_\w+"
     r"|\w[\w-]*(?:/[\w.-]+)*\.(?:[chS]|rst)\b"
     r"|/(?:proc|sys|dev)/[\w/.-]*\w"
@@ -34,7 +36,7 @@ _CODE = re.compile(
 
 def render(ledger: Ledger) -> str:
     """The page, with a final newline."""
-    parts = [*_head(ledger), *_table(ledger), *_details(ledger)]
+    parts = [*_head(ledger), *_surprises(ledger), *_table(ledger), *_details(ledger)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -50,18 +52,43 @@ def _head(ledger: Ledger) -> Iterator[str]:
     yield f"| kernels | {_cell(', '.join(f'{name} ({release})' for name, release in ledger.kernels.items()))} |"
     yield f"| glibc | {_cell(', '.join(f'{name} ({userland})' for name, userland in ledger.glibcs.items()))} |"
     for word in ledger.count():
-        yield f"| {word.value} | {_MEANING[word]}{_named(word, ledger)} |"
+        yield f"| {_where_told(word)} | {_MEANING[word]}{_named(word, ledger)} |"
     for level, meaning in LEVELS.items():
         yield f"| {level} | evidence: {meaning} |"
     yield ""
-    yield "Levels are those that passing checks used on every pair; `P of P K`: K is wanted as well, and not there yet."
+    yield ("A verdict without a place holds on every pair; `A / B`: in one form on A, in another on B. Levels of "
+           "evidence are those that passing checks used on every pair; `P of P K`: K is wanted as well, and not there "
+           "yet.")
 
 
 def _named(word: Word, ledger: Ledger) -> str:
-    """The claims of a verdict that is not what one would expect."""
-    if word in (Word.CONFIRMED, Word.NOT_RUN):
+    """The claims of a verdict that is not what one would expect, but for those with a section of their own."""
+    if word in (Word.CONFIRMED, Word.NOT_RUN, *_SURPRISES):
         return ""
     return ": " + ", ".join(_link(row) for row in ledger.rows if row.verdict is word)
+
+
+def _where_told(word: Word) -> str:
+    return f"[{word.value}](#{_anchor(_SURPRISES[word])})" if word in _SURPRISES else word.value
+
+
+def _surprises(ledger: Ledger) -> Iterator[str]:
+    """What is not simply as stated: what happens instead, where, and since when."""
+    for word, title in _SURPRISES.items():
+        rows = [row for row in ledger.rows if row.verdict is word]
+        if rows:
+            yield from ("", f"## {title}", "")
+        for row in rows:
+            yield f"- {_link(row)}: {_prose(row.claim.statement or 'a claim of the scenario')}"
+            for pairs, form in _told(row, ledger):
+                yield f"  - **{_prose(words.where(pairs, ledger.pairs))}**: {_form(form, source=False)}"
+
+
+def _told(row: Row, ledger: Ledger) -> list[tuple[list[Pair], Form]]:
+    """The forms that say so; where each of them confirms the statement in its own way, all."""
+    found = [(pairs, proof.forms[number]) for proof in row.telling() for number, pairs in proof.used().items()]
+    found.sort(key=lambda one: ledger.pairs.index(one[0][0]))
+    return [one for one in found if one[1].verdict.value == row.verdict.value] or found
 
 
 def _link(row: Row) -> str:
@@ -82,8 +109,19 @@ def _summary(row: Row, ledger: Ledger) -> str:
     groups = words.by_word(row, ledger)
     verdict = f"**{row.verdict.value}**" if row.verdict is not Word.NOT_RUN else row.verdict.value
     there = groups.get(row.verdict, ())
-    here = f": {words.where(there, ledger.pairs)}" if there and len(there) < len(ledger.pairs) else ""
-    return _cell(f"{verdict}{here}", bold=True)
+    here = words.where(there, ledger.pairs) if there and len(there) < len(ledger.pairs) else ""
+    if not there:
+        here = _split(row, ledger)
+    return f"{verdict}: {_cell(here)}" if here else verdict
+
+
+def _split(row: Row, ledger: Ledger) -> str:
+    """Where the forms of a claim hold that every form confirms."""
+    splits = dict.fromkeys(
+        " / ".join(words.where(pairs, ledger.pairs) for pairs in proof.used().values())
+        for proof in row.boundaries()
+    )
+    return "; ".join(splits)
 
 
 def _details(ledger: Ledger) -> Iterator[str]:
@@ -105,7 +143,7 @@ def _verdict(row: Row, ledger: Ledger) -> str:
     if len(groups) != 1:
         return f"**{row.verdict.value}**"
     ((word, pairs),) = groups.items()
-    here = f"on {words.where(pairs, ledger.pairs)}"
+    here = f"on {_prose(words.where(pairs, ledger.pairs))}"
     if word is row.verdict:
         return f"**{word.value}** {here}"
     return f"**{row.verdict.value}**: {word.value} {here}, in several forms"
@@ -119,10 +157,11 @@ def _cells(row: Row, ledger: Ledger) -> Iterator[str]:
     grid = {k: {g: cells.get(Pair(k, g), Word.NOT_RUN) for g in ledger.glibcs} for k in ledger.kernels}
     rows = _together([(k, tuple(grid[k].values())) for k in ledger.kernels])
     columns = _together([(g, tuple(grid[k][g] for k in ledger.kernels)) for g in ledger.glibcs])
-    yield from ("", f"| kernel \\ glibc | {' | '.join(map(', '.join, columns))} |", "|---" * (len(columns) + 1) + "|")
+    heads = " | ".join(_cell(", ".join(names)) for names in columns)
+    yield from ("", f"| kernel \\ glibc | {heads} |", "|---" * (len(columns) + 1) + "|")
     for kernels in rows:
         found = [grid[kernels[0]][glibcs[0]].value for glibcs in columns]
-        yield f"| {', '.join(kernels)} | {' | '.join(found)} |"
+        yield f"| {_cell(', '.join(kernels))} | {' | '.join(found)} |"
 
 
 def _together(named: Sequence[tuple[str, tuple[Word, ...]]]) -> list[list[str]]:
@@ -141,14 +180,17 @@ def _proof(proof: Proof, ledger: Ledger) -> Iterator[str]:
         yield f"{head}: {_form(proof.forms[0])}"
     else:
         yield head
-        for number, form in enumerate(proof.forms):
+        oldest = [*used, *(number for number in range(len(proof.forms)) if number not in used)]
+        for number, form in ((number, proof.forms[number]) for number in oldest):
             here = words.where(used[number], ledger.pairs) if number in used else "not seen in these runs"
             yield f"  - **{_prose(here)}**, when `{_code(form.when)}`: {_form(form)}"
     for what, where, message in _remarks(proof, ledger):
         yield f"  - {what}{_prose(where)}: {_prose(message)}"
 
 
-def _form(form: Form) -> str:
+def _form(form: Form, *, source: bool = True) -> str:
+    if not source:
+        return _prose(form.because)
     verdict = "" if form.verdict.value == Word.CONFIRMED.value else f"**{form.verdict.value}.** "
     return f"{verdict}{_prose(form.because)} *{_prose(form.source)}*"
 
@@ -170,8 +212,8 @@ def _anchor(text: str) -> str:
     return re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-")
 
 
-def _cell(text: str, bold: bool = False) -> str:
-    return (_prose(text) if not bold else text).replace("|", "\\|")
+def _cell(text: str) -> str:
+    return _prose(text).replace("|", "\\|")
 
 
 def _code(text: str) -> str:

@@ -22,6 +22,11 @@ def render(ledger: Ledger, *, width: int = 80, colour: bool = False, verbose: bo
     return "\n".join([*page.claims(), *page.summary()]) + "\n"
 
 
+def summary(ledger: Ledger, *, width: int = 80) -> str:
+    """Only what the table is made of, and what is not in it."""
+    return "\n".join(_Page(ledger, width, Paint(False), False).summary()).lstrip("\n") + "\n"
+
+
 class _Page:
     """One rendering."""
 
@@ -43,8 +48,10 @@ class _Page:
         yield f"  {name}  {self.paint(verdict.value.ljust(9), _COLOURS[verdict])}  {words.levels(row)}".rstrip()
         yield from wrap(clean(row.claim.statement, 2000), self.width, _MARGIN)[: None if row.claim.statement else 0]
         for word, pairs in words.by_word(row, self.ledger).items():
-            what = self.paint(word.value, _COLOURS[word])
-            yield f"{_MARGIN}{what}{' ' * (11 - len(word.value))}{clean(words.where(pairs, self.ledger.pairs))}"
+            head = f"{_MARGIN}{word.value:11}"
+            here = wrap(clean(words.where(pairs, self.ledger.pairs), 2000), self.width, head)
+            yield here[0].replace(word.value, self.paint(word.value, _COLOURS[word]), 1)
+            yield from here[1:]
             if not self.verbose:
                 yield from self.link(row, word)
         for proof in row.telling() if not self.verbose else ():
@@ -109,6 +116,8 @@ class _Page:
             yield from self.said(f"from {plural(len(ledger.runs), 'run')}{older}")
             yield from self.said(f"kernels: {kernels}")
             yield from self.said(f"glibc: {glibcs}")
+        elif ledger.left_out:
+            yield "no run that counts"
         else:
             yield "nothing was run: `lab run` and `lab matrix` leave their runs in runs/"
         yield from self.left_out(ledger.left_out)

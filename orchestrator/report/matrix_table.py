@@ -16,6 +16,7 @@ from pathlib import Path
 from orchestrator.matrix.record import CaseRecord, Failing, MatrixRecord, PairRecord, State, undecided
 from orchestrator.model import Ending, Outcome
 from orchestrator.report.text import Paint, clean, columns, cut, flow, pad, plural, seconds, wrap
+from orchestrator.rundir import FIRST_RUNS
 
 MAX_FINDINGS = 8  # shown of one case
 MAX_LINES = 200  # of all that did not pass
@@ -34,7 +35,7 @@ def render(record: MatrixRecord, directory: Path, *, width: int = 80, colour: bo
     """The report as text with a final newline."""
     paint = Paint(colour)
     sections = [_table(record, width, paint), _not_passed(record, directory, width, paint),
-                _verdict(record, directory, paint)]  # fmt: skip
+                _unconfirmed(record, directory, width), _verdict(record, directory, paint)]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
@@ -118,15 +119,21 @@ def _bad(case: CaseRecord) -> int:
 
 
 def _words(case: CaseRecord) -> str:
-    """ "PASS 21", "FAIL 1/21", "PANIC"."""
+    """ "PASS 21", "FAIL 1/21", "PANIC"; with a star if a fresh guest did not confirm the first run."""
     total = sum(case.counts.values())
+    star = "*" if case.unconfirmed else ""
     if case.state is not State.DONE or case.ending is not Ending.COMPLETED or not total:
-        return "-" if case.state in (State.WAITING, State.RUNNING) else case.word
-    return f"{case.word} {total}" if case.exit_code == 0 else f"{case.word} {_bad(case)}/{total}"
+        return "-" if case.state in (State.WAITING, State.RUNNING) else case.word + star
+    return (f"{case.word} {total}" if case.exit_code == 0 else f"{case.word} {_bad(case)}/{total}") + star
 
 
 def _code(case: CaseRecord) -> str:
-    """ "ok", "F1", "PA"."""
+    """ "ok", "F1", "PA"; "o*" if a fresh guest did not confirm the first run."""
+    code = _plain_code(case)
+    return f"{code[0]}*" if case.unconfirmed else code
+
+
+def _plain_code(case: CaseRecord) -> str:
     if case.word in (Outcome.FAIL, Outcome.ERROR):
         count = _bad(case) if case.ending is Ending.COMPLETED else 0
         return case.word[0] + ("" if not count else str(count) if count < 10 else "+")
@@ -134,7 +141,9 @@ def _code(case: CaseRecord) -> str:
 
 
 def _meaning(case: CaseRecord) -> str:
-    code = _code(case)
+    if case.unconfirmed:
+        return f"{_kind(case)}, otherwise in a used guest"
+    code = _plain_code(case)
     if code[0] in "FE":
         what = "failed" if code[0] == "F" else "in error"
         return what if len(code) == 1 else f"{'more than 9' if code[1] == '+' else code[1]} {what}"
@@ -176,6 +185,18 @@ def _finding(finding: Failing, width: int) -> list[str]:
     where = f" at {clean(finding.at, 64)}" if finding.at else ""
     text = f"{finding.outcome} {clean(finding.id, 80)} ({clean(finding.claim, 64)}){where}"
     return wrap(f"{text}: {clean(finding.message)}" if finding.message else text, width, " " * 6, " " * 8)
+
+
+def _unconfirmed(record: MatrixRecord, directory: Path, width: int) -> list[str]:
+    """The cases that went otherwise in a fresh guest than in one that others had used: some other left something."""
+    found = [case for case in record.cases if case.unconfirmed]
+    lines: list[str] = []
+    for case in found[:MAX_FINDINGS]:
+        first = clean(str(directory / FIRST_RUNS / case.directory), 4096)
+        text = f"{clean(case.name)}: {clean(case.word)} in a fresh guest; {clean(case.first)} in a used one,"
+        lines += [*wrap(text, width, "* ", "  "), f"  {first}"]
+    more = [f"* ... {plural(len(found) - MAX_FINDINGS, 'more case')}"] if len(found) > MAX_FINDINGS else []
+    return [*lines, *more]
 
 
 # ---- the last line

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -34,6 +36,13 @@ expectations:
     check: note("answer") == 42
     because: the program says so
     source: {name}.c
+"""
+VICTIM = """\
+\tif (access("/etc/left", F_OK) == 0) {
+\t\tlab_note_u64("answer", 1);
+\t\tlab_checkpoint("said");
+\t\treturn 0;
+\t}
 """
 PAIRS = ("-i", "bullseye", "-i", "newest")  # the oldest and the newest
 
@@ -134,6 +143,74 @@ def test_interrupted_and_resumed(lab: Lab) -> None:
         assert (lab.folder / "m" / name / "run.json").stat().st_mtime_ns == stamp, "what is done stays"
     assert record(lab)["boots"] == before["boots"] + 1
     assert lab("matrix", "--resume", "m", "-q").returncode == 0, "nothing is left to do"
+
+
+def test_one_lab_at_a_time(lab: Lab) -> None:
+    scenario(lab.folder, "patient", "\tfor (volatile int on = 1; on;)\n\t\t;\n")
+    process = lab.start("matrix", "./patient", "-k", "5.10", "-u", "bullseye", "-o", "m")
+    until(lambda: running(lab, "patient"), process)
+    before = (lab.folder / "m/matrix.json").read_bytes()
+    done = lab("matrix", "--resume", "m")
+    assert done.returncode == 2 and "another lab is at work in m" in done.stderr and "Ctrl-C" in done.stderr
+    assert (lab.folder / "m/matrix.json").read_bytes() == before
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+
+
+def test_a_worker_that_is_killed_costs_one_case(lab: Lab) -> None:
+    scenario(lab.folder, "patient", "\tfor (volatile int on = 1; on;)\n\t\t;\n")
+    scenario(lab.folder, "short")
+    words = ("./patient", "./short", "-k", "5.10", "-u", "bullseye", "-j", "1", "-o", "m")
+    process = lab.start("matrix", *words)
+    until(lambda: running(lab, "patient"), process)
+    os.kill(child(process.pid), signal.SIGKILL)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 3 and "killed by signal 9" in said, said
+    assert states(record(lab)) == {"patient-5.10-bullseye": "done", "short-5.10-bullseye": "done"}
+    assert lab.record("m/short-5.10-bullseye").outcome is Outcome.PASS
+    shutil.copy(lab.folder / "short/short.c", lab.folder / "patient/patient.c")
+    assert lab("matrix", "--resume", "m", "-q").returncode == 0, "what the host spoilt is run again"
+
+
+def test_a_failure_in_a_used_guest_is_confirmed_in_a_fresh_one(lab: Lab) -> None:
+    leave = '\tclose(open("/etc/left", O_CREAT | O_WRONLY, 0600));\n'  # nothing that the lab looks at
+    scenario(lab.folder, "careless", leave)
+    scenario(lab.folder, "victim", VICTIM)
+    scenario(lab.folder, "wrong", answer=41)
+    words = ("./careless", "./victim", "./wrong", "-k", "5.10", "-u", "bullseye", "-j", "1", "-o", "m")
+    done = lab("matrix", *words)
+    assert done.returncode == 1, done.stdout + done.stderr
+    cases = {case["scenario"]: case for case in record(lab)["cases"]}
+    assert {name: (case["outcome"], case["first"]) for name, case in cases.items()} == {
+        "careless": ("PASS", ""), "victim": ("PASS", "FAIL"), "wrong": ("FAIL", "FAIL")}
+    assert record(lab)["boots"] == 3
+    messages = " ".join(lab.record("m/victim-5.10-bullseye").messages)
+    assert "repeated in a fresh guest: first FAIL: answer (in the guest" in messages
+    assert "the fresh guest says PASS, which counts" in messages
+    assert "the fresh guest confirms FAIL" in " ".join(lab.record("m/wrong-5.10-bullseye").messages)
+    assert lab.record("m/first-runs/victim-5.10-bullseye").outcome is Outcome.FAIL
+    assert "PASS 1*" in done.stdout and "PASS in a fresh guest; FAIL in a used one" in " ".join(done.stdout.split())
+
+
+def test_evidence_counts_as_long_as_the_program_is_the_same(lab: Lab) -> None:
+    scenario(lab.folder, "one")
+    assert lab("matrix", "./one", "-k", "5.10", "-u", "bullseye", "-o", "m", "-q").returncode == 0
+    assert lab("run", "./one", "-k", "5.10", "-u", "bullseye", "-o", "r", "-q").returncode == 0
+    assert lab.record("r").case["fingerprint"] == lab.record("m/one-5.10-bullseye").case["fingerprint"] != ""
+    assert "confirmed" in lab("claims", "m", "-c", "test.answer").stdout
+    file = lab.folder / "one/scenario.yaml"
+    file.write_text(file.read_text().replace("the program says so", "in other words"))
+    assert "confirmed" in lab("claims", "m", "-c", "test.answer").stdout
+    (lab.folder / "one/one.c").write_text(HEAD + "\t;\n" + TAIL)
+    said = " ".join(lab("claims", "m", "-c", "test.answer").stdout.split())
+    assert "not run" in said and "the program or the settings of one have changed since: run it again" in said
+    check = lab("check", "m/one-5.10-bullseye")
+    assert check.returncode == 0 and "have changed since" in " ".join(check.stdout.split())
+
+
+def child(pid: int) -> int:
+    """The process that one has started."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
 def test_nothing_survives_a_killed_lab(lab: Lab) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from orchestrator import ledger, runs, scenario
+from orchestrator import fingerprint, ledger, runs, scenario
 from orchestrator.claims import Claim
 from orchestrator.ledger import Ledger
 from orchestrator.model import Ending, Expectation, Finding, Outcome, Scenario, Variant
@@ -59,14 +59,19 @@ def finding(expectation: Expectation, kernel: str, outcome: Outcome = Outcome.PA
                    outcome, message, variant.when, (), variant.verdict)  # fmt: skip
 
 
+def case_of(demo: Scenario, kernel: str, userland: str) -> dict[str, object]:
+    """What a record says was asked for."""
+    return {"scenario": demo.name, "source": str(demo.file), "plain": False, "kernel": kernel, "userland": userland,
+            "fingerprint": fingerprint.of_program(demo), "settings": dataclasses.asdict(demo.settings)}  # fmt: skip
+
+
 def make(demo: Scenario, place: Path, pair: tuple[str, str], started: str = "2026-01-01T00:00:00+00:00",
          outcomes: dict[str, Outcome] | None = None, **more: object) -> Path:
     """A run directory of the demonstration on a pair."""
     kernel, userland = pair
     record = RunRecord(
         lab="1.0", started=started, ending=Ending.COMPLETED,
-        case={"scenario": "demo", "source": str(demo.file), "plain": False, "kernel": kernel, "userland": userland,
-              "settings": dataclasses.asdict(demo.settings)},
+        case=case_of(demo, kernel, userland),
         environment={"release": RELEASE.get(kernel, "6.9.1"), "glibc": GLIBC.get(userland, "2.40")},
         findings=[finding(e, kernel, (outcomes or {}).get(e.id, Outcome.PASS)) for e in demo.expectations],
     )  # fmt: skip
@@ -78,7 +83,7 @@ def make(demo: Scenario, place: Path, pair: tuple[str, str], started: str = "202
 
 def built(demo: Scenario, *paths: Path) -> Ledger:
     """The ledger of these run directories."""
-    found = runs.evidence(paths)
+    found = runs.evidence(paths, [demo])
     return ledger.build(CATALOGUE, [demo], found.runs, found.left_out, found.older)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-from claims_samples import NEW, OLD, RELEASE, YAML, built, demonstration, finding, make, row
+from claims_samples import NEW, OLD, RELEASE, YAML, built, case_of, demonstration, finding, make, row
 
 from orchestrator import claims, ledger, runs, scenario
 from orchestrator.claims import Claim
@@ -109,8 +110,8 @@ def test_the_newest_run_of_a_case_counts(demo: Scenario, tmp_path: Path) -> None
 
 def test_runs_with_a_users_settings_do_not_count(demo: Scenario, tmp_path: Path) -> None:
     changed = dataclasses.asdict(Settings(sysctls=(("vm.swappiness", "10"),), defines=(("MUTATE_X", "1"),)))
-    case = {"scenario": "demo", "source": str(demo.file), "plain": False, "kernel": "7.x", "userland": "testing"}
-    mutated = make(demo, tmp_path / "mutated", NEW, "2027", {"same": Outcome.FAIL}, case={**case, "settings": changed})
+    case = {**case_of(demo, *NEW), "settings": changed}
+    mutated = make(demo, tmp_path / "mutated", NEW, "2027", {"same": Outcome.FAIL}, case=case)
     made = built(demo, make(demo, tmp_path / "new", NEW), mutated)
     assert row(made, "x.same").verdict is Word.CONFIRMED
     assert [(item.path, item.reason) for item in made.left_out] == [
@@ -137,7 +138,7 @@ def test_a_garbled_record_is_named(demo: Scenario, tmp_path: Path) -> None:
     (make(demo, tmp_path / "bad", NEW) / "run.json").write_text("{")
     made = built(demo, tmp_path / "bad")
     assert row(made, "x.same").verdict is Word.NOT_RUN
-    assert "not a run record" in made.left_out[0].reason
+    assert made.left_out[0].reason.startswith("run.json is not a run record: ")
 
 
 def test_a_hostile_record_does_no_harm(demo: Scenario, tmp_path: Path) -> None:
@@ -164,21 +165,66 @@ def test_findings_of_another_version_do_not_count(demo: Scenario, tmp_path: Path
     assert [item.reason for item in made.left_out] == ["changed since, run it again: same"]
 
 
-def test_a_copy_of_a_scenario_is_another_one(demo: Scenario, tmp_path: Path) -> None:
-    (tmp_path / "copy").mkdir()
-    for file in demo.directory.iterdir():
-        (tmp_path / "copy" / file.name).write_text(file.read_text())
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_changed_copy_of_a_scenario_is_another_one(demo: Scenario, tmp_path: Path, changed: bool) -> None:
+    shutil.copytree(demo.directory, tmp_path / "copy")
+    if changed:
+        (tmp_path / "copy/demo.c").write_text("int main(void) { return 1; }\n")
     copy = scenario.load(tmp_path / "copy")
     made = built(demo, make(demo, tmp_path / "r", NEW), make(copy, tmp_path / "s", NEW, "2027", {"same": Outcome.FAIL}))
     found = {proof.scenario: proof.results[0].word for proof in row(made, "x.same").proofs}
-    assert found == {"demo": Word.CONFIRMED, "demo #2": Word.FAILED}
+    assert found == ({"demo": Word.CONFIRMED, "demo #2": Word.FAILED} if changed else {"demo": Word.FAILED})
+
+
+def test_a_copy_with_more_expectations_is_another_one(demo: Scenario, tmp_path: Path) -> None:
+    shutil.copytree(demo.directory, tmp_path / "copy")
+    more = "  - {id: more, claim: x.mine, check: exit_code == 0, because: b, source: s}\n"
+    (tmp_path / "copy/scenario.yaml").write_text(YAML + more)
+    made = built(demo, make(scenario.load(tmp_path / "copy"), tmp_path / "s", NEW))
+    assert {proof.scenario for proof in row(made, "x.mine").proofs if proof.results} == {"demo #2"}
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [("demo.c", "return 0", "return 1"), ("scenario.yaml", "checkpoints:", "cflags: [-O2]\ncheckpoints:"),
+     ("scenario.yaml", "vm.swappiness: 10", "vm.swappiness: 20"),
+     ("scenario.yaml", "checkpoints:", "trace: {}\ncheckpoints:"), ("demo.h", "", "#define X\n")],
+)  # fmt: skip
+def test_a_run_of_another_program_does_not_count(
+    demo: Scenario, tmp_path: Path, file: str, before: str, after: str
+) -> None:
+    old = make(demo, tmp_path / "old", OLD)
+    assert row(built(demo, old), "x.same").verdict is Word.CONFIRMED
+    text = (demo.directory / file).read_text() if before else ""
+    assert before in text
+    (demo.directory / file).write_text(text.replace(before, after) if before else after)
+    made = built(scenario.load(demo.directory), old)
+    assert row(made, "x.same").verdict is Word.NOT_RUN and not made.runs
+    reason = "the program or the settings of demo have changed since: run it again"
+    assert [(item.path, item.reason) for item in made.left_out] == [(str(old), reason)]
+    assert reason in " ".join(claims_terminal.render(made).split())
+    assert [str(old), reason] in json.loads(claims_json.render(made))["left_out"]
+
+
+def test_a_run_that_does_not_say_what_it_ran_does_not_count(demo: Scenario, tmp_path: Path) -> None:
+    case = {name: value for name, value in case_of(demo, *NEW).items() if name != "fingerprint"}
+    made = built(demo, make(demo, tmp_path / "r", NEW, case=case))
+    assert row(made, "x.same").verdict is Word.NOT_RUN and "which version" in made.left_out[0].reason
+
+
+def test_an_older_run_counts_where_the_newest_is_of_another_program(demo: Scenario, tmp_path: Path) -> None:
+    first, text = make(demo, tmp_path / "a", NEW), (demo.directory / "demo.c").read_text()
+    (demo.directory / "demo.c").write_text("int main(void) { return 1; }\n")
+    changed = make(demo, tmp_path / "b", NEW, "2027", {"same": Outcome.FAIL})
+    (demo.directory / "demo.c").write_text(text)
+    made = built(demo, first, changed)
+    assert row(made, "x.same").verdict is Word.CONFIRMED and made.left_out[0].path == str(changed)
 
 
 def test_a_record_from_elsewhere_finds_its_scenario_by_name(tmp_path: Path) -> None:
     brk = scenario.load(ROOT / "scenarios/brk")
-    made = make(brk, tmp_path / "run", NEW, case={
-        "scenario": "brk", "source": "/build/of/someone/scenarios/brk/scenario.yaml", "kernel": "7.x",
-        "userland": "testing", "settings": dataclasses.asdict(brk.settings)})  # fmt: skip
+    case = {**case_of(brk, *NEW), "source": "/build/of/someone/scenarios/brk/scenario.yaml"}
+    made = make(brk, tmp_path / "run", NEW, case=case)
     assert [run.scenario.name for run in runs.evidence([made]).runs] == ["brk"]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from orchestrator.machine.guest import Recipe
 from orchestrator.matrix import conduct, experiments
 from orchestrator.matrix.conduct import Conductor, Unable
 from orchestrator.matrix.pool import Lost, Signals, default_jobs
-from orchestrator.matrix.record import FIRST_RUNS, MatrixDirectory, MatrixRecord, Options, State
+from orchestrator.matrix.record import FIRST_RUNS, Failing, MatrixDirectory, MatrixRecord, Options, State, undecided
 from orchestrator.matrix.selection import Pair
 from orchestrator.matrix.worker import Order, Result, Said
 from orchestrator.model import Case, Emulator, Ending, Kernel, Outcome, Scenario, Settings, Userland
@@ -140,7 +142,60 @@ def test_a_crash_in_a_used_guest_is_tried_in_a_fresh_one(tmp_path: Path, monkeyp
     again = [order for order in matrix.sent if order.case.scenario.name == "c"]
     assert len(again) == 2 and again[1].boot != again[0].boot and "Kernel panic" in again[1].remark
     assert (matrix.directory.path / FIRST_RUNS / "c-5.10-bullseye/run.json").is_file()
-    assert any("run again in a fresh guest" in note for note in matrix.notes)
+    assert again[1].first == "PANIC" and matrix.record.cases[2].first == "PANIC" and matrix.record.cases[2].unconfirmed
+    assert any("repeated in a fresh guest" in note for note in matrix.notes)
+
+
+@pytest.mark.parametrize("fresh", ["FAIL", "PASS", "ERROR"])
+@pytest.mark.parametrize("first", ["FAIL", "ERROR", "TIMEOUT"])
+def test_what_does_not_pass_in_a_used_guest_is_confirmed_in_a_fresh_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, fresh: str
+) -> None:
+    failing = (Failing("x", "a.b", "", Outcome.FAIL, "no"),)
+    results = {
+        "PASS": PASSED, "FAIL": replace(PASSED, outcome=Outcome.FAIL, exit_code=1, failing=failing),
+        "ERROR": replace(PASSED, outcome=Outcome.ERROR, exit_code=3, failing=failing),
+        "TIMEOUT": replace(PASSED, outcome=Outcome.ERROR, ending=Ending.TIMEOUT, detail="too long", exit_code=5),
+    }  # fmt: skip
+
+    def answer(order: Order, served: tuple[str, ...]) -> Result:
+        if order.case.scenario.name == "c":
+            return replace(results[first], before=served) if served else results[fresh]
+        return replace(PASSED, before=served)
+
+    matrix = Matrix(tmp_path, *(scenario(tmp_path, name) for name in "abcd"))
+    matrix.run(monkeypatch, answer)
+    assert matrix.words() == {f"{n}-5.10-bullseye": fresh if n == "c" else "PASS" for n in "abcd"}
+    again = [order for order in matrix.sent if order.case.scenario.name == "c"]
+    case = matrix.directory.load().cases[2]
+    assert len(again) == 2 and again[1].boot not in {order.boot for order in matrix.sent if order is not again[1]}
+    assert case.first == first and case.unconfirmed is (first != fresh)
+    why = "too long" if first == "TIMEOUT" else "x"
+    assert f"first {first}: {why} (in the guest that" in again[1].remark and again[1].first == first
+    assert (matrix.directory.path / FIRST_RUNS / "c-5.10-bullseye/run.json").is_file()
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(0, Outcome.SKIP), (2, Outcome.ERROR)])
+def test_a_result_that_any_guest_would_give_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, outcome: Outcome
+) -> None:
+    matrix = Matrix(tmp_path, *(scenario(tmp_path, name) for name in "abc"))
+    matrix.run(monkeypatch, lambda order, served: replace(PASSED, outcome=outcome, exit_code=code, before=served))
+    assert len(matrix.sent) == 3
+
+
+def test_a_line_for_each_case_says_how_far_the_matrix_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(order: Order, served: tuple[str, ...]) -> Result:
+        return replace(PASSED, outcome=Outcome.FAIL, exit_code=1) if order.case.scenario.name == "b" else PASSED
+
+    matrix = Matrix(tmp_path, *(scenario(tmp_path, name) for name in "abcd"), scenario(tmp_path, "long" * 8))
+    matrix.run(monkeypatch, answer, jobs=2)
+    lines = [note for note in matrix.notes if re.match(r"\d/5 ", note)]
+    assert [line[:2] for line in lines] == ["1/", "2/", "3/", "4/", "5/"] and all(len(line) <= 80 for line in lines)
+    pattern = r"\d/5 (PASS |FAIL ) \w+ (on 5.10 with bullseye 1\.0 s|5.10/bullseye( 1\.0 s)?); [012] running, "
+    assert all(re.match(pattern + r"[01] failed", line) for line in lines), lines
+    assert "; 2 running, 0 failed, " in lines[0] and lines[0].endswith(" left")
+    assert lines[-1].endswith("; 0 running, 1 failed")
 
 
 def test_a_crash_in_a_fresh_guest_counts_and_costs_only_itself(
@@ -190,6 +245,7 @@ def test_a_guest_that_does_not_boot_is_not_tried_for_every_case(
         if "7.x" in name:
             record = matrix.read(name)
             assert record.ending is Ending.PANIC and record.exit_code == 4 and "no init" in record.ending_detail
+    assert {case.kernel for case in filter(undecided, matrix.record.cases)} == {"7.x"}, "--resume tries it again"
 
 
 def test_a_worker_that_dies_costs_one_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

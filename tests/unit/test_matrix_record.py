@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator import model, schema
 from orchestrator.errors import UsageError
-from orchestrator.matrix import experiments, record
+from orchestrator.matrix import experiments, preparation, record
 from orchestrator.matrix.record import CaseRecord, Failing, MatrixDirectory, MatrixRecord, Options, State
 from orchestrator.matrix.selection import Pair
 from orchestrator.model import Ending, Outcome, Scenario, Settings
@@ -39,7 +39,7 @@ def planned(folder: Path, *names: str, options: Options | None = None) -> Matrix
 
 
 def done(case: CaseRecord, place: Path, ending: Ending = Ending.COMPLETED) -> None:
-    case.state, case.ending, case.exit_code, case.outcome = State.DONE, ending, 0, Outcome.PASS
+    case.state, case.ending, case.exit_code, case.outcome, case.booted = State.DONE, ending, 0, Outcome.PASS, True
     (place / case.directory).mkdir(parents=True)
     (place / case.directory / "run.json").write_text("{}")
 
@@ -96,6 +96,8 @@ def test_the_schema_describes_every_field() -> None:
         lambda data: data["cases"][0].update(scenario="another"),
         lambda data: data["cases"][0].update(outcome="GOOD"),
         lambda data: data["cases"][0].update(exit_code="0"),
+        lambda data: data["cases"][0].update(booted=1),
+        lambda data: data["cases"][0].update(first=None),
         lambda data: data["pairs"].clear(),
         lambda data: data["options"].update(settings=None),
         lambda data: data.pop("cases"),
@@ -135,6 +137,9 @@ def test_a_resumed_matrix_keeps_what_is_done(tmp_path: Path) -> None:
     done(found.cases[5], place.path)
     (place.path / found.cases[5].directory / "run.json").unlink()  # the user wants it again
     assert record.undecided(found.cases[2])
+    for ending in (Ending.PANIC, Ending.TIMEOUT, Ending.LOST_GUEST):
+        case = replace(found.cases[1], ending=ending, exit_code=4)
+        assert not record.undecided(case) and record.undecided(replace(case, booted=False)), "its guest did not boot"
     assert not record.undecided(replace(found.cases[2], exit_code=2)), "it does not compile, and still will not"
     same = {one.name: one.fingerprint for one in found.scenarios}
     experiments.renew(found, same, place)
@@ -169,6 +174,52 @@ def test_a_directory_is_new_and_used_by_one_lab(tmp_path: Path) -> None:
         MatrixDirectory.open(tmp_path / "other")
 
 
+def test_a_matrix_that_is_resumed_is_locked_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = planned(tmp_path, "a")
+    monkeypatch.setattr(experiments, "_again", lambda one: scenario(tmp_path / "scenarios", one.name))
+    place = MatrixDirectory.create(tmp_path / "m")
+    place.save(found)
+    tried: list[str] = []
+
+    def meanwhile(*_: object) -> dict[Pair, object]:
+        with pytest.raises(UsageError, match="another lab is at work"):
+            experiments.resume(place.path)
+        tried.append("resume")
+        raise UsageError("enough")
+
+    for step in (preparation, "prepare_pairs"), (experiments, "_carry_out"):
+        monkeypatch.setattr(*step, meanwhile)
+        with pytest.raises(UsageError, match="enough"):
+            experiments.resume(place.path)
+        monkeypatch.setattr(preparation, "prepare_pairs", lambda *_: {})
+    assert len(tried) == 2
+    with place.alone():
+        pass  # and is free again
+
+
+def test_two_new_matrices_do_not_share_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = experiments._new_directory(), experiments._new_directory()
+    assert first != second and first.is_dir() and second.is_dir()
+    other = MatrixDirectory.create(tmp_path / "m")
+    monkeypatch.setattr(experiments.selection, "find_scenarios", lambda names: (scenario(tmp_path / "scenarios", "a"),))
+    monkeypatch.setattr(experiments.selection, "find_pairs", lambda *_: (Pair("5.10", "bullseye"),))
+    monkeypatch.setattr(preparation, "store", lambda options: None)
+    monkeypatch.setattr(preparation, "prepare_pairs", lambda *_: {})
+    with other.alone(), pytest.raises(UsageError, match="another lab is at work"):
+        experiments.start(experiments.Request(output=other.path))
+    create = MatrixDirectory.create
+
+    def late(path: Path) -> MatrixDirectory:
+        made = create(path)
+        made.save(MatrixRecord())  # another lab came between
+        return made
+
+    monkeypatch.setattr(MatrixDirectory, "create", late)
+    with pytest.raises(UsageError, match="holds a matrix already"):
+        experiments.start(experiments.Request(output=other.path))
+
+
 def test_clearing_a_case(tmp_path: Path) -> None:
     place = MatrixDirectory.create(tmp_path / "m")
     case = CaseRecord("a-b-c", "a", "b", "c")
@@ -178,7 +229,7 @@ def test_clearing_a_case(tmp_path: Path) -> None:
         (place.case(case) / "x").write_text("x")
         place.clear(case, keep=keep)
         assert not place.case(case).exists()
-    assert (place.path / record.FIRST_RUNS / "a-b-c/x").is_file()
+        assert (place.path / record.FIRST_RUNS / "a-b-c/x").is_file() is keep, "the one that goes with the last run"
 
 
 def test_words_of_a_case() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from pieces_samples import images
 
+from orchestrator import fingerprint
 from orchestrator.errors import UsageError
 from orchestrator.matrix import residue, selection
 from orchestrator.pieces import Store
@@ -107,14 +109,24 @@ def test_unknown_scenarios(place: Path, word: str) -> None:
 def test_a_fingerprint_changes_with_the_scenarios_files_only(place: Path) -> None:
     (found,) = selection.find_scenarios(["alpha"])
     folder = place / "scenarios/alpha"
-    first = selection.fingerprint(found)
+    first, program = fingerprint.of_files(found), fingerprint.of_program(found)
     (folder / "runs").mkdir()
     (folder / "notes.txt").write_text("x")
-    assert selection.fingerprint(found) == first
-    for name in ("x.h", "x.c", "scenario.yaml"):
-        before = selection.fingerprint(found)
+    assert (fingerprint.of_files(found), fingerprint.of_program(found)) == (first, program)
+    (folder / "inner").mkdir()
+    for name in ("x.h", "x.c", "inner/x.h", "scenario.yaml"):
+        before, program = fingerprint.of_files(found), fingerprint.of_program(found)
         (folder / name).write_text("changed")
-        assert selection.fingerprint(found) != before, name
+        assert fingerprint.of_files(found) != before, name
+        assert (fingerprint.of_program(found) != program) is (name != "scenario.yaml"), name
+
+
+def test_a_fingerprint_is_the_same_wherever_the_scenario_lies(place: Path, tmp_path: Path) -> None:
+    (found,) = selection.find_scenarios(["alpha"])
+    copied = shutil.copytree(place / "scenarios/alpha", tmp_path / "elsewhere")
+    (copy,) = selection.find_scenarios([str(copied)])
+    for digest in (fingerprint.of_files, fingerprint.of_program):
+        assert digest(found) == digest(copy)
 
 
 def test_labels_are_all_different_and_fit_for_files() -> None:

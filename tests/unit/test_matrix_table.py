@@ -103,6 +103,20 @@ def test_any_number_of_pairs(count: int) -> None:
     assert len(re.findall(r"\bok\b|PASS \d", report)) >= 2 * count
 
 
+@pytest.mark.parametrize(("pairs", "cell"), [(NATIVE, "PASS 23*"), (EVERY, "o*")])
+def test_a_result_that_a_fresh_guest_does_not_confirm_is_marked(pairs: list[tuple[str, str]], cell: str) -> None:
+    record = matrix(pairs)
+    record.cases[0].first, record.cases[1].first = "FAIL", "PASS"
+    report = render(record, SHOWN)
+    fits(report)
+    assert report.count(cell) == (1 if cell[0] == "P" else 2), "in the table, and in the legend of codes"
+    said = f"* brk on 5.10 with bullseye: PASS in a fresh guest; FAIL in a used one,\n  {SHOWN}/first-runs/brk-5.10"
+    assert said in report
+    assert "first-runs" not in render(matrix(pairs), SHOWN)
+    record.cases[0].state = State.WAITING
+    assert "*" not in render(record, SHOWN)
+
+
 def test_many_failures_are_cut() -> None:
     record = matrix(EVERY, [f"s{number}" for number in range(40)])
     for case in record.cases:

@@ -113,11 +113,47 @@ def test_a_published_ledger_follows_the_words_of_its_scenarios(demo: Scenario, s
     demo.file.write_text(text)
     catalogue = {**CATALOGUE, "x.new": Claim("x.new", "new", "Things", ("P",))}
     old = claims_json.parse(claims_json.render(shown), "x")
-    again = ledger.refreshed(old, catalogue, [scenario.load(demo.directory)])
+    again = ledger.refreshed(old, catalogue, [scenario.load(demo.directory)], old.programs)
     assert [form.because for form in row(again, "x.forms").proofs[0].forms][1] == "in other words"
     assert row(again, "x.forms").verdict is Word.DIFFERS
     assert row(again, "x.same").verdict is Word.NOT_RUN and row(again, "x.new").verdict is Word.NOT_RUN
-    assert ledger.refreshed(shown, CATALOGUE, [demo]) == shown
+    assert ledger.refreshed(shown, CATALOGUE, [demo], shown.programs) == shown
+
+
+def test_a_published_ledger_is_not_of_a_program_that_has_changed(demo: Scenario, shown: Ledger) -> None:
+    again = ledger.refreshed(shown, CATALOGUE, [demo], {"demo": "another"})
+    assert {r.verdict for r in again.rows} == {Word.NOT_RUN}
+    assert again.left_out[-1].reason == "the program or the settings of demo have changed since: run it again"
+
+
+def test_a_topic_stands_together(demo: Scenario) -> None:
+    catalogue = {**CATALOGUE, "x.late": Claim("x.late", "late", "Things", ("P",))}
+    topics = [r.claim.topic for r in ledger.build(catalogue, [demo], []).rows]
+    assert topics == sorted(topics, key=topics.index) and topics.count("Things") == 3
+
+
+def test_a_label_can_not_forge_a_table(demo: Scenario, tmp_path: Path) -> None:
+    own = make(demo, tmp_path / "own", ("/x/a|b *zz*\x1b[2J", "testing"), outcomes={"same": Outcome.FAIL})
+    made = built(demo, own, make(demo, tmp_path / "new", NEW))
+    page = claims_markdown.render(made)
+    assert "\x1b" not in page and "*zz*" not in page and "\\*zz\\*" in page
+    rows = [line.replace("\\|", "") for line in page.splitlines() if line.startswith("| ")]
+    assert {row.count("|") for row in rows if "a" in row} <= {3, 5}, rows
+
+
+def test_lines_fit_the_terminal(demo: Scenario, tmp_path: Path) -> None:
+    pairs = [(f"6.{k}", f"u{g}") for k in range(7) for g in range(7) if (k, g) != (3, 3)]
+    made = built(demo, *(make(demo, tmp_path / f"{k}-{g}", (k, g), environment={"release": k, "glibc": f"2.{g[1:]}"},
+                              outcomes={"same": Outcome.FAIL} if (k, g) == ("6.1", "u1") else None)
+                         for k, g in pairs))  # fmt: skip
+    text = claims_terminal.render(dataclasses.replace(made, runs=dict.fromkeys(made.runs, "r")))
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+def test_runs_that_do_not_count_are_not_nothing(demo: Scenario, tmp_path: Path) -> None:
+    made = built(demo, make(demo, tmp_path / "cut", NEW, ending=Ending.INTERRUPTED))
+    text = claims_terminal.render(made)
+    assert "no run that counts" in text and "was interrupted" in text and "nothing was run" not in text
 
 
 def test_nothing_was_run(demo: Scenario) -> None:
@@ -144,7 +180,8 @@ def test_the_command(demo: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert code == 0 and "-> runs/one: same" in output and "Only in demo" in output
     assert run("runs/one", "--json", "a.json", "--markdown", "-")[1].startswith("# The ledger")
     assert claims_json.parse(Path("a.json").read_text(), "x").runs == {("demo", Pair("7.x", "2.43")): "runs/one"}
-    assert run("--publish", ".")[0] == 0
+    code, output = run("--publish", ".")
+    assert code == 0 and "claims: " in output and "left out" not in output
     assert "runs/one" not in Path("claims.json").read_text() and Path("claims.md").read_text().startswith("# The")
     page = Path("claims.md").read_text()
     assert run("claims.json", "--publish", ".")[0] == 0 and Path("claims.md").read_text() == page
