@@ -50,7 +50,7 @@ static void hold(struct run *r, enum hold kind, pid_t pid, const char *name, con
 		   (unsigned long long)++r->sequence, kinds[kind], name, pid,
 		   (unsigned long long)(now_ns() - r->start_ns), more);
 	snapshot(r, pid);
-	trace_send(r);
+	trace_send(r, false);
 	wire_frame("ready", NULL, 0, "seq=%llu", (unsigned long long)r->sequence);
 }
 

@@ -283,6 +283,7 @@ static void take_limit(struct run *r, char *rest)
 		{ "stdin", &r->limit.input, 1U << 20 },
 		{ "pids", &r->limit.pids, 1U << 20 },
 		{ "notes", &r->limit.notes, 1U << 30 },
+		{ "trace", &r->limit.trace, 1U << 30 },
 	};
 	char *name = word(&rest);
 

@@ -33,38 +33,39 @@ void pause_us(long us)
 	nanosleep(&t, NULL);
 }
 
-static ssize_t read_all(int fd, char *data, size_t size)
+/* How much there is; *broken when an error came before the end. */
+static size_t read_all(int fd, char *data, size_t size, bool *broken)
 {
 	size_t len = 0;
 
+	*broken = false;
 	while (len < size) {
 		ssize_t n = read(fd, data + len, size - len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return len ? (ssize_t)len : -1;
-		if (n == 0)
+		*broken = n < 0;
+		if (n <= 0)
 			break;
 		len += (size_t)n;
 	}
-	return (ssize_t)len;
+	return len;
 }
 
 /* At most size - 1 bytes, NUL-terminated; -1 when it cannot be read. */
 ssize_t read_small(const char *path, char *data, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	ssize_t n;
+	bool broken;
+	size_t len;
 
 	data[0] = '\0';
 	if (fd < 0)
 		return -1;
-	n = read_all(fd, data, size - 1);
+	len = read_all(fd, data, size - 1, &broken);
 	close(fd);
-	if (n >= 0)
-		data[n] = '\0';
-	return n;
+	data[broken ? 0 : len] = '\0';
+	return broken ? -1 : (ssize_t)len;
 }
 
 bool write_text(int dirfd, const char *path, const char *text)
@@ -82,13 +83,13 @@ bool write_text(int dirfd, const char *path, const char *text)
 	return n == (ssize_t)strlen(text);
 }
 
-/* The file's content, valid until the next call; NULL when it vanished. */
+/* The file's content, valid until the next call; NULL when none of it can be read, as when it vanished. */
 const char *evidence(const char *path, size_t limit, size_t *len, bool *truncated)
 {
 	static char *buffer;
 	static size_t size;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
+	bool broken;
 
 	if (fd < 0)
 		return NULL;
@@ -106,12 +107,13 @@ const char *evidence(const char *path, size_t limit, size_t *len, bool *truncate
 		}
 	}
 	madvise(buffer, size, MADV_DONTNEED);
-	n = read_all(fd, buffer, limit + 1);
+	*len = read_all(fd, buffer, limit + 1, &broken);
 	close(fd);
-	if (n < 0)
+	if (broken && !*len)
 		return NULL;
-	*truncated = (size_t)n > limit;
-	*len = *truncated ? limit : (size_t)n;
+	*truncated = broken || *len > limit;
+	if (*len > limit)
+		*len = limit;
 	return buffer;
 }
 

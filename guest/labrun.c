@@ -40,7 +40,7 @@ static bool in_guest(void)
 /* One at a time; the one before may still be on its way out. */
 static void lock_guest(struct run *r)
 {
-	int lock = open("/run/labrun.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int lock = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	for (int i = 0; i < 40; i++) {
 		if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0)
@@ -62,11 +62,12 @@ static void prepare_case(struct run *r)
 		snprintf(r->case_dir, sizeof(r->case_dir), "%s", dir);
 		return;
 	}
-	lock_guest(r);
 	strcpy(r->case_dir, "/case");
-	mkdir(r->case_dir, 0755);
+	mkdir(r->case_dir, 0755);	/* before the lock's file, whose age remains.c compares */
+	lock_guest(r);
 	umount2(r->case_dir, MNT_DETACH);
-	clean_guest();
+	clean_guest(r->case_dir);
+	remains_look();
 	if (mount("case", r->case_dir, "tmpfs", 0, "mode=0755") < 0)
 		die(r, "system", "cannot mount a tmpfs at %s: %s", r->case_dir, strerror(errno));
 }
@@ -251,17 +252,15 @@ static void send_exit(struct run *r)
 /* The main program has ended; nothing that it started stays. */
 static int finish(struct run *r)
 {
-	pid_t pids[4096];
-
 	r->hold = HOLD_NONE;
 	if (!r->reason)
-		r->leftover = tree_pids(r, pids, sizeof(pids) / sizeof(*pids));
+		r->leftover = tree_left();
 	tree_kill(r);
 	core_close(r);
 	pump_messages(r, false);
 	pump_output(r);
 	note_refused_forks(r);
-	trace_send(r);
+	trace_send(r, true);
 	trace_close(r);
 	tree_close(r);
 	pump_kmsg(r);
@@ -301,7 +300,7 @@ int main(int argc, char **argv)
 	static struct run r = {
 		.limit = {
 			.output = 1U << 20, .checkpoints = 256, .file = 64U << 20, .tasks = 256,
-			.input = 64, .pids = 512, .notes = 65536,
+			.input = 64, .pids = 512, .notes = 65536, .trace = 256U << 20,
 		},
 		.in_fd = -1, .out_fd = -1, .err_fd = -1, .lab_fd = -1, .signal_fd = -1,
 		.kmsg_fd = -1, .core_fd = -1, .cgroup_fd = -1, .helper_fd = -1,

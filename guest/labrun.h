@@ -17,10 +17,15 @@
 #define PROTOCOL	1
 #define GUEST_PATH	"/lab/labrun"	/* running from here means: inside the lab's guest */
 #define CORE_SOCKET	"labrun-core-%d"
+#define LOCK_FILE	"/run/labrun.lock"	/* as old as the first run in this guest */
 #define LINE_SIZE	4096
 #define STRING_TOTAL	(1U << 20)	/* all of argv, or all of the environment */
 #define PAYLOAD_MAX	(64U << 10)	/* of one output or kmsg frame */
 #define STOP_SECONDS	10		/* for every task to be stopped, or dead */
+#ifndef TRACING
+#define TRACING		"/sys/kernel/tracing"
+#endif
+#define TRACE_INSTANCE	TRACING "/instances/lab"
 
 #define PRINTF(a, b)	__attribute__((format(printf, a, b)))
 
@@ -30,7 +35,7 @@ struct strings {
 };
 
 struct limits {
-	uint64_t output, checkpoints, file, tasks, input, pids, notes;
+	uint64_t output, checkpoints, file, tasks, input, pids, notes, trace;
 };
 
 struct resource_limit {
@@ -69,7 +74,7 @@ struct run {
 	/* the kernel trace; the files are the program's, to mark its windows with */
 	struct trace {
 		struct strings events, functions, filters, graph;
-		uint64_t buffer_kib;
+		uint64_t buffer_kib, sent;
 		int on_fd, marker_fd, graph_on_fd, graph_marker_fd;
 		bool asked, open;
 	} trace;
@@ -113,22 +118,26 @@ void configure(struct run *r);
 /* probe.c */
 void probe_all(struct run *r);
 
-/* clean.c */
-void clean_guest(void);
+/* clean.c, remains.c: what earlier programs left in this guest */
+void clean_guest(const char *empty_dir);
+void empty_directory(const char *path);
+void remains_look(void);
+void remains_send(void);
 
 /* symbols.c */
 void symbols_load(struct run *r);
 const char *symbol_find(const char *name);
 unsigned int symbol_count(const char *name);
+bool symbol_partial(const char *name);
 void symbols_print(void (*print)(const char *fmt, ...));
 
-/* trace.c */
+/* trace.c, trace_send.c */
 void trace_line(struct run *r, char *what, char *rest);
 void trace_open(struct run *r);
 void trace_watch(struct run *r, pid_t pid);
-void trace_descriptors(struct run *r, int status_fd);
-void trace_send(struct run *r);
+void trace_descriptors(struct run *r);
 void trace_close(struct run *r);
+void trace_send(struct run *r, bool last);
 
 /* launch.c, tree.c */
 void launch(struct run *r);
@@ -137,6 +146,7 @@ void tree_close(struct run *r);
 void tree_kill(struct run *r);
 void tree_reap(struct run *r);
 size_t tree_pids(struct run *r, pid_t *pids, size_t max);
+size_t tree_left(void);
 bool tree_has(struct run *r, pid_t pid);
 
 /* snapshot.c */

@@ -87,12 +87,12 @@ static noreturn void child_main(struct run *r, const struct ends *e)
 		give_up(e->status, "system", "cgroup");
 	setpriority(PRIO_PROCESS, 0, 0);
 	write_text(AT_FDCWD, "/proc/self/oom_score_adj", "0");
-	/* Out of the way of 0-2 and LAB_FD first; all others close on exec. */
+	/* Out of the way of 0-2 and of the lab's own first; all others close on exec. */
 	status = fcntl(e->status, F_DUPFD_CLOEXEC, LAB_GRAPH_MARKER_FD + 1);
 	if (dup2(e->in, 0) < 0 || dup2(e->out, 1) < 0 || dup2(e->err, 2) < 0 ||
 	    dup2(e->lab, LAB_FD) < 0 || status < 0)
 		give_up(e->status, "system", "descriptors");
-	trace_descriptors(r, status);
+	trace_descriptors(r);
 	if (chdir(r->case_dir) < 0)
 		give_up(status, "system", "case directory");
 	umask(022);

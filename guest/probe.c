@@ -195,6 +195,7 @@ void probe_all(struct run *r)
 	put("%ld\n", sysconf(_SC_PAGESIZE));
 	send_text("pagesize");
 	probe_clock();
+	remains_send();
 	if (r->symbols.count) {
 		symbols_load(r);
 		symbols_print(put);

@@ -3,8 +3,11 @@
  * symbols.c - which kernel functions this kernel really has: one pass over /proc/kallsyms.
  *
  * A compiler may keep a function under another name: f.isra.0 and f.constprop.0
- * are f with changed arguments, f.part.0 is what is left of an f whose beginning
- * was inlined.  f.cold is only its unlikely half, and not counted.
+ * are f with changed arguments, f.llvm.1234 is a static f that was made global.  Each
+ * is a whole function, and where there are several, as copies for different callers,
+ * none of them is all of f.  f.part.0 is what is left of an f whose beginning was
+ * inlined: the symbol shows that there is an f, but not when it is called.  f.cold is
+ * only its unlikely half, and not counted.
  */
 #include "labrun.h"
 
@@ -17,7 +20,8 @@ struct symbol {
 	const char *name;	/* as asked for */
 	char *found;		/* as this kernel calls it; NULL when it is absent */
 	char type;
-	unsigned int count;	/* functions of that name: static ones may share it */
+	bool exact, partial;	/* which name that is */
+	unsigned int count;	/* whole functions that can be meant: static ones may share a name */
 };
 
 static struct symbol *symbols;
@@ -28,40 +32,53 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct symbol *)a)->name, ((const struct symbol *)b)->name);
 }
 
-static bool same_function(const char *suffix)
+enum part { NOTHING, PART, WHOLE };
+
+/* What a name's suffix says: ".isra.0", ".part.0.constprop.1", ".isra.0.cold" */
+static enum part part_of(const char *suffix)
 {
 	static const char *const known[] = { ".isra.", ".constprop.", ".part.", ".llvm." };
 
+	if (strstr(suffix, ".cold"))
+		return NOTHING;
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
 		if (!strncmp(suffix, known[i], strlen(known[i])))
-			return !strstr(suffix, ".cold");
-	return false;
+			return strstr(suffix, ".part.") ? PART : WHOLE;
+	return NOTHING;
 }
 
-/* The exact name is preferred, wherever in the list it stands. */
+/* The exact name is preferred, and a part comes last, wherever in the list they stand. */
+static void remember(struct symbol *s, char type, const char *name, bool exact, bool partial)
+{
+	bool better = !s->found || (s->partial && !partial) || (exact && !s->exact);
+
+	s->count += !partial;
+	if (!better)
+		return;
+	free(s->found);
+	s->found = strdup(name);
+	s->type = type;
+	s->exact = exact;
+	s->partial = partial;
+}
+
+/* A function that has a dot in its name already may be asked for by that. */
 static void take(char type, char *name)
 {
-	char *dot = strchr(name, '.');
 	struct symbol key = { .name = name }, *hit;
+	char *dot = strchr(name, '.');
+	enum part part = dot ? part_of(dot) : NOTHING;
 
 	hit = bsearch(&key, symbols, nr_symbols, sizeof(*symbols), by_name);
-	if (!hit && dot && same_function(dot)) {
-		*dot = '\0';
-		hit = bsearch(&key, symbols, nr_symbols, sizeof(*symbols), by_name);
-		*dot = '.';
-		if (hit && hit->found)
-			return;
-	}
-	if (!hit)
+	if (hit)
+		remember(hit, type, name, true, false);
+	if (part == NOTHING)
 		return;
-	if (hit->found && !strcmp(hit->found, hit->name)) {
-		hit->count += !strcmp(name, hit->name);
-		return;
-	}
-	hit->count = 1;
-	free(hit->found);
-	hit->found = strdup(name);
-	hit->type = type;
+	*dot = '\0';
+	hit = bsearch(&key, symbols, nr_symbols, sizeof(*symbols), by_name);
+	*dot = '.';
+	if (hit)
+		remember(hit, type, name, false, part == PART);
 }
 
 /* "ffffffff81000000 T name\t[module]" */
@@ -95,22 +112,35 @@ void symbols_load(struct run *r)
 	fclose(f);
 }
 
+static const struct symbol *look_up(const char *name)
+{
+	struct symbol key = { .name = name };
+
+	return bsearch(&key, symbols, nr_symbols, sizeof(*symbols), by_name);
+}
+
 /* The kernel's own name for a function; NULL when it has none. */
 const char *symbol_find(const char *name)
 {
-	struct symbol key = { .name = name }, *hit;
+	const struct symbol *s = look_up(name);
 
-	hit = bsearch(&key, symbols, nr_symbols, sizeof(*symbols), by_name);
-	return hit ? hit->found : NULL;
+	return s ? s->found : NULL;
 }
 
-/* How many functions have the name: more than one can't be told apart by it. */
+/* How many functions the name can mean: more than one can't be told apart by it. */
 unsigned int symbol_count(const char *name)
 {
-	struct symbol key = { .name = name }, *hit;
+	const struct symbol *s = look_up(name);
 
-	hit = bsearch(&key, symbols, nr_symbols, sizeof(*symbols), by_name);
-	return hit ? hit->count : 0;
+	return s ? s->count : 0;
+}
+
+/* Whether only a part of the function has a symbol. */
+bool symbol_partial(const char *name)
+{
+	const struct symbol *s = look_up(name);
+
+	return s && s->partial;
 }
 
 /* "NAME present TYPE", "NAME present TYPE ITS-OTHER-NAME" or "NAME absent", each name once. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * trace.c - what the kernel records in the windows that the program marks.
+ * trace.c - has the kernel record what it does in the windows that the program marks.
  *
  * Events go to a tracing instance of their own, so that the function graph,
  * which old kernels have at the top level only, does not mix with them.  Both
@@ -11,12 +11,12 @@
  *
  * Functions become kprobes "lab_NAME" with the call chain of each hit.  What this
  * kernel does not have, or does not let be probed, is said in the probe "trace".
+ * What was recorded goes to the host by trace_send.c.
  */
 #include "labrun.h"
 #include "lab.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -26,10 +26,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TRACING		"/sys/kernel/tracing"
-#define INSTANCE	TRACING "/instances/lab"
+#define INSTANCE	TRACE_INSTANCE
 #define REPORT_MAX	65536
-#define STATS_MAX	65536
 
 static struct {
 	char text[REPORT_MAX];
@@ -50,12 +48,13 @@ static void PRINTF(1, 2) say(const char *fmt, ...)
 }
 
 /* One line of the report: what was asked for, and whether the kernel does it. */
-static void say_result(const char *what, const char *name, bool ok, const char *as)
+static bool say_result(const char *what, const char *name, bool ok, const char *as)
 {
 	if (ok)
 		say("%s %s ok %s\n", what, name, as);
 	else
 		say("%s %s refused %s\n", what, name, strerror(errno));
+	return ok;
 }
 
 static bool name_ok(const char *name, const char *more)
@@ -170,6 +169,11 @@ static void start_function(const char *name)
 		say("function %s absent\n", name);
 		return;
 	}
+	if (symbol_partial(name)) {
+		say("function %s refused only a part of it has a symbol: %s; its calls can't be "
+		    "counted\n", name, symbol);
+		return;
+	}
 	if (symbol_count(name) > 1) {	/* old kernels would take the first */
 		say("function %s refused %u functions have this name\n", name, symbol_count(name));
 		return;
@@ -216,7 +220,7 @@ static void start_graph(struct run *r)
 			say_result("graph", s->item[i],
 				   put(TRACING, "set_graph_function", symbol), symbol);
 	}
-	put(TRACING, "options/function-fork", "1");
+	say_result("option", "function-fork", put(TRACING, "options/function-fork", "1"), "1");
 	put(TRACING, "options/funcgraph-proc", "1");
 	put(TRACING, "options/funcgraph-args", "1");	/* since 6.15; ff5c9c576e75 */
 	put(TRACING, "options/overwrite", "0");
@@ -288,105 +292,37 @@ void trace_open(struct run *r)
 			t->graph_marker_fd = open_file(TRACING, "trace_marker");
 		}
 	}
-	wire_frame("probe", report.text, report.len, "name=trace");
 }
 
-/* The program is loaded and stands before its first instruction: it and its children are recorded. */
+/*
+ * The program is loaded and stands before its first instruction: it and its children are recorded,
+ * and nobody else.  With that the report is complete.
+ */
 void trace_watch(struct run *r, pid_t pid)
 {
 	char text[16];
 
-	if (!r->trace.open || r->exited)
-		return;
 	snprintf(text, sizeof(text), "%d", pid);
-	if (!put(INSTANCE, "set_event_pid", text))
-		warn(r, "the trace is not limited to the program: %s", strerror(errno));
-	if (r->trace.graph.count)
-		put(TRACING, "set_ftrace_pid", text);
+	if (r->trace.open && !r->exited) {
+		say_result("filter", "set_event_pid", put(INSTANCE, "set_event_pid", text), text);
+		if (r->trace.graph.count &&
+		    !say_result("filter", "set_ftrace_pid",
+				put(TRACING, "set_ftrace_pid", text), text))
+			put(TRACING, "current_tracer", "nop");
+	}
+	if (report.len)
+		wire_frame("probe", report.text, report.len, "name=trace");
 }
 
 /* In the child, before execve(). */
-void trace_descriptors(struct run *r, int status_fd)
+void trace_descriptors(struct run *r)
 {
 	const int from[] = { r->trace.on_fd, r->trace.marker_fd, r->trace.graph_on_fd,
 			     r->trace.graph_marker_fd };
 
 	for (int i = 0; i < 4; i++)
-		if (from[i] >= 0 && LAB_TRACE_ON_FD + i != status_fd)
+		if (from[i] >= 0)
 			dup2(from[i], LAB_TRACE_ON_FD + i);
-}
-
-/* True when there is any record: the header's lines begin with #. */
-static bool recorded(const char *data, size_t len)
-{
-	const char *end = data + len;
-
-	while (data < end && (*data == '#' || *data == '\n')) {
-		const char *newline = memchr(data, '\n', (size_t)(end - data));
-
-		data = newline ? newline + 1 : end;
-	}
-	return data < end;
-}
-
-/* "cpu0 entries=3 overrun=0 commit_overrun=0 dropped=0": anything beyond the entries was lost. */
-static void send_stats(const char *dir, const char *name)
-{
-	static char text[STATS_MAX];
-	char path[256], data[1024];
-	size_t len = 0;
-
-	for (int cpu = 0; cpu < 256; cpu++) {
-		unsigned long long value[4] = { 0 };
-		static const char *const keys[] = { "entries: ", "\noverrun: ", "commit overrun: ",
-						    "dropped events: " };
-
-		snprintf(path, sizeof(path), "%s/per_cpu/cpu%d/stats", dir, cpu);
-		if (read_small(path, data, sizeof(data)) <= 0)
-			break;
-		for (int i = 0; i < 4; i++) {
-			const char *at = strstr(data, keys[i]);
-
-			value[i] = at ? strtoull(at + strlen(keys[i]), NULL, 10) : 0;
-		}
-		len += (size_t)snprintf(text + len, sizeof(text) - len,
-					"cpu%d entries=%llu overrun=%llu commit_overrun=%llu "
-					"dropped=%llu\n", cpu, value[0], value[1], value[2], value[3]);
-	}
-	wire_frame("file", text, len, "name=trace/%s", name);
-}
-
-/* One buffer; it is emptied when no window is open in it, else it is sent again when it is longer. */
-static void send_buffer(struct run *r, const char *dir, const char *name, const char *stats)
-{
-	char path[256], on[8];
-	const char *data;
-	bool truncated;
-	size_t len;
-
-	snprintf(path, sizeof(path), "%s/trace", dir);
-	data = evidence(path, r->limit.file, &len, &truncated);
-	if (!data) {
-		warn(r, "%s: %s", path, strerror(errno));
-		return;
-	}
-	if (!recorded(data, len))
-		return;
-	wire_frame("file", data, len, "name=trace/%s%s", name, truncated ? " truncated=1" : "");
-	send_stats(dir, stats);
-	snprintf(path, sizeof(path), "%s/tracing_on", dir);
-	if (read_small(path, on, sizeof(on)) > 0 && on[0] == '0')
-		empty(dir, "trace");
-}
-
-/* What was recorded since the last time. */
-void trace_send(struct run *r)
-{
-	if (!r->trace.open)
-		return;
-	send_buffer(r, INSTANCE, "events", "stats");
-	if (r->trace.graph.count)
-		send_buffer(r, TRACING, "graph", "graph-stats");
 }
 
 void trace_close(struct run *r)

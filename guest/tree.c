@@ -6,7 +6,8 @@
  * small and always ends: cgroup.kill, and before kernel 5.14 (which added it)
  * freeze and SIGKILL until cgroup.procs is empty.  The cpu controller makes the
  * whole tree one competitor of labrun and dropbear, however many tasks it has.
- * Without cgroups: labrun is the child subreaper, and /proc tells who descends.
+ * Without cgroups, and for a process that left its own: labrun is the child subreaper,
+ * so that all there is descends from it until it has no child; /proc tells who they are.
  */
 #include "labrun.h"
 
@@ -55,7 +56,10 @@ void tree_close(struct run *r)
 		return;
 	close(r->cgroup_fd);
 	r->cgroup_fd = -1;
-	rmdir(r->cgroup);
+	if (rmdir(r->cgroup) < 0 && errno == EBUSY) {	/* the program made some in it */
+		empty_directory(r->cgroup);
+		rmdir(r->cgroup);
+	}
 }
 
 static size_t cgroup_pids(struct run *r, pid_t *pids, size_t max)
@@ -149,20 +153,38 @@ void tree_reap(struct run *r)
 	}
 }
 
-/* One round of SIGKILL; how many processes there were. */
-static size_t kill_round(struct run *r)
+/* Whatever the program started is a child of labrun's or a child's: labrun is the subreaper. */
+static bool childless(void)
+{
+	siginfo_t info;
+
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 &&
+	       errno == ECHILD;
+}
+
+/* How many of the program's processes are alive, wherever they went. */
+size_t tree_left(void)
+{
+	static pid_t pids[TREE_MAX];
+
+	return childless() ? 0 : proc_pids(pids, TREE_MAX);
+}
+
+/* One round of SIGKILL: for the cgroup, and when that is empty for who has left it. */
+static void kill_round(struct run *r)
 {
 	static pid_t pids[TREE_MAX];
 	size_t n = tree_pids(r, pids, TREE_MAX);
 
 	if (n && r->cgroup_fd >= 0) {
 		if (write_text(r->cgroup_fd, "cgroup.kill", "1"))
-			return n;
+			return;
 		write_text(r->cgroup_fd, "cgroup.freeze", "1");
+	} else if (!n) {
+		n = proc_pids(pids, TREE_MAX);
 	}
 	for (size_t i = 0; i < n; i++)
 		kill(pids[i], SIGKILL);
-	return n;
 }
 
 void tree_kill(struct run *r)
@@ -176,8 +198,8 @@ void tree_kill(struct run *r)
 		close(r->helper_fd);
 		r->helper_fd = -1;
 	}
-	while (kill_round(r) || !r->exited) {
-		tree_reap(r);
+	for (tree_reap(r); !childless(); tree_reap(r)) {
+		kill_round(r);
 		if (now_ns() > deadline) {
 			warn(r, "processes of the program are still there %d s after SIGKILL",
 			     STOP_SECONDS);
@@ -186,5 +208,4 @@ void tree_kill(struct run *r)
 		pause_us(pause);
 		pause = pause < 10000 ? pause * 2 : pause;
 	}
-	tree_reap(r);
 }

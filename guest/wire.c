@@ -171,6 +171,7 @@ noreturn void die(struct run *r, const char *what, const char *fmt, ...)
 	va_end(ap);
 	tree_kill(r);
 	core_close(r);
+	trace_close(r);
 	tree_close(r);
 	wire_frame("error", text, strlen(text), "what=%s", what);
 	wire_frame("bye", NULL, 0, NULL);

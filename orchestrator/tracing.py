@@ -1,10 +1,12 @@
-"""What labrun is told about the kernel trace: which events, functions and graph to record (guest/trace.c). Pure."""
+"""What labrun is told about the kernel trace: which events, functions and graph to record (guest/trace.c), and
+whether what it answers can be relied on. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from orchestrator import wire
+from orchestrator.collect.ftrace import Setup
 from orchestrator.model import Trace
 
 EVENTS = (  # present and stable in every kernel since 5.10
@@ -38,3 +40,13 @@ def _of_syscalls(names: tuple[str, ...]) -> Iterator[str]:
     for name in names:
         yield f"syscalls:sys_enter_{name}"
         yield f"syscalls:sys_exit_{name}"
+
+
+def doubt(setup: Mapping[tuple[str, str], Setup]) -> str:
+    """Why nothing in the trace can be counted: other tasks than the program's may be in it. Empty if they can't."""
+    limited = setup.get(("filter", "set_event_pid"))
+    if limited is None:
+        return "labrun does not say that the trace is limited to the program and its children"
+    if limited.state != "ok":
+        return f"the trace is not limited to the program and its children: set_event_pid: {limited.detail}"
+    return ""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from orchestrator import tracing
 from orchestrator.collect import ftrace
 from orchestrator.collect.ftrace import Record, Trace, Window
 from orchestrator.collect.lines import Document
@@ -68,7 +69,9 @@ class Windows:
         return {name: list(places.values()) for name, places in found.items()}
 
     def _window(self, name: str) -> Place:
-        self._setup()
+        _, setup = self._setup()
+        if doubt := tracing.doubt(setup):
+            raise ObservationError(doubt)
         wanted, hash_, digits = name.partition("#")
         places = self._places()
         found = places.get(wanted, [])

@@ -21,11 +21,13 @@ _MAX = 4 << 20  # bytes read of one file
 
 
 def state(directory: Path) -> dict[str, str]:
-    """What a run directory says of the guest before its program: sysctls, huge page settings, mounts."""
+    """What a run directory says of the guest before its program: sysctls, huge page settings, mounts, and what
+    guest/remains.c looks at (processes, files, cgroups, all settings of memory management)."""
     folder = directory / "evidence/environment"
     found = {name: value for name, value in _pairs(folder / "sysctl")
              if name.startswith("vm.") or name in _KERNEL}
     found |= {f"transparent_hugepage/{name}": value for name, value in _pairs(folder / "thp")}
+    found |= {name.removeprefix("mm/"): value for name, value in _pairs(folder / "remains")}  # has thp's as well
     mounts = sorted(line.split()[1] for line in _lines(folder / "mounts") if len(line.split()) > 1)
     return found | ({"mounts": " ".join(mounts)} if mounts else {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -419,3 +420,11 @@ def test_labruns_report_of_what_it_traces() -> None:
     assert setup["event", "a:b"].state == "refused"
     with pytest.raises(EvidenceError):
         ftrace.parse_setup(Document("x", ("what is this",)))
+
+
+def test_a_trace_that_other_tasks_may_be_in(run: Run) -> None:
+    file = run.directory.path / "evidence/environment/trace"
+    text = re.sub(r"filter set_event_pid ok \d+", "filter set_event_pid refused Invalid argument", file.read_text())
+    file.write_text(text)
+    with pytest.raises(ObservationError, match=r"not limited to the program .*Invalid argument"):
+        run.read().faults("touch")
