@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import checks, claims, resources, scenario, sources, toolchain, variants, yamlnodes
+from orchestrator import checks, claims, mistakes, resources, scenario, sources, toolchain, variants, yamlnodes
 from orchestrator.claims import Claim
 from orchestrator.errors import UsageError
-from orchestrator.model import Scenario, Variant
+from orchestrator.model import Expectation, Scenario, Variant
 from orchestrator.names import nearest
+from orchestrator.yamlnodes import Node
 
-_PLACE = re.compile(r"(?P<file>[^:\n]+):(?P<line>\d+): (?P<text>.*)", re.DOTALL)
+_PLACE = re.compile(r"(?P<file>[^:\n]+):(?:(?P<line>\d+):)? (?P<text>.*)", re.DOTALL)
 _SAID = re.compile(
     r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:\d+:)? (?P<kind>fatal error|error|warning): (?P<text>.*)$", re.MULTILINE
 )
@@ -52,9 +53,9 @@ class Compiler:
 def refused(error: UsageError, place: Path) -> Message:
     """Why a scenario can't be read, as a message."""
     found = _PLACE.fullmatch(error.message)
-    if found is None:
+    if found is None or not (found["line"] or Path(found["file"]).is_file()):
         return Message(place, 1, error.message, error=True)
-    return Message(Path(found["file"]), int(found["line"]), found["text"], error=True)
+    return Message(Path(found["file"]), int(found["line"] or 1), found["text"], error=True)
 
 
 def lint(wanted: Scenario, catalogue: Mapping[str, Claim], compiler: Compiler | None) -> list[Message]:
@@ -71,32 +72,46 @@ class _Linter:
     def __init__(self, wanted: Scenario, catalogue: Mapping[str, Claim]) -> None:
         self.wanted, self.catalogue = wanted, catalogue
         self.file = wanted.file or wanted.directory / scenario.FILE
+        self.keys = dict(yamlnodes.load(self.file).pairs())
         self.code = sources.of(wanted.directory, wanted.programs)
 
     def messages(self) -> Iterator[Message]:
+        yield from self.folder()
         yield from self.claims()
         yield from self.expectations()
+        yield from self.comments()
         yield from self.checkpoints()
         yield from self.notes()
         yield from self.windows()
         yield from self.defines()
+        yield from self.tunables()
 
     def said(self, line: int, text: str, error: bool = False) -> Message:
         return Message(self.file, line, text, error)
 
     def lines(self, key: str) -> list[tuple[str, int]]:
         """The items of a list in scenario.yaml, with their lines."""
-        keys = dict(yamlnodes.load(self.file).pairs())
-        return [(item.text(), item.line) for item in keys[key].items()] if key in keys else []
+        return [(item.text(), item.line) for item in self.keys[key].items()] if key in self.keys else []
+
+    def folder(self) -> Iterator[Message]:
+        name = self.wanted.directory.resolve().name
+        if self.wanted.name != name:
+            text = f"the scenario {self.wanted.name!r} is in the folder {name!r}, by whose name `lab run` looks for it"
+            yield self.said(self.keys["name"].line, text)
 
     def claims(self) -> Iterator[Message]:
         proved = {expectation.claim for expectation in self.wanted.expectations}
         for name, line in self.lines("claims"):
             if name not in self.catalogue:
-                hint = nearest(name, self.catalogue) or f"; a {claims.FILE} beside {scenario.FILE} may state it"
-                yield self.said(line, f"the claim {name!r} is not in the ledger{hint}")
+                hint = f"state it in a {claims.FILE} beside {scenario.FILE}{nearest(name, self.catalogue)}"
+                yield self.said(line, f"the claim {name!r} is not in the ledger: {hint}")
             if name not in proved:
                 yield self.said(line, f"no expectation proves the claim {name!r}")
+        own = self.wanted.directory / claims.FILE
+        for _, stated in yamlnodes.load(own).pairs() if own.is_file() else ():
+            for name, node in stated.pairs():
+                if name not in self.wanted.claims:
+                    yield Message(own, node.line, f"the claims of {self.file.name} do not have {name!r}")
 
     def expectations(self) -> Iterator[Message]:
         without = scenario.without_control(self.wanted)
@@ -107,6 +122,31 @@ class _Linter:
             whens = [variant.when for variant in expectation.variants]
             if all(whens) and (hole := variants.hole(whens)):
                 yield self.said(expectation.line, f"{expectation.id}: {hole}, and exactly one must; write one as `not`")
+            yield from self.checks(expectation)
+
+    def checks(self, expectation: Expectation) -> Iterator[Message]:
+        for variant in expectation.variants:
+            for key, text in (("when", variant.when), ("check", variant.check)):
+                for mistake in mistakes.of(text, expectation.at) if text else ():
+                    yield self.said(variant.line, f"{expectation.id}: {key}: {mistake}", error=True)
+            if nothing := mistakes.rests_on(variant.check):
+                yield self.said(variant.line, f"{expectation.id}: check: {nothing}, so it proves no claim")
+
+    def comments(self) -> Iterator[Message]:
+        """What stands on the line of an expression behind its end."""
+        lines = self.file.read_text(encoding="utf-8").splitlines()
+        for expression in self.expressions():
+            end = expression.node.end_mark
+            rest = lines[end.line][end.column:].strip() if end.line < len(lines) else ""
+            if rest.startswith("#") and getattr(expression.node, "style", None) not in ("|", ">"):
+                text = f"{expression.key}: YAML ends it before {rest[:60]!r}: put it below `>-`, or the comment above"
+                yield self.said(end.line + 1, text)
+
+    def expressions(self) -> Iterator[Node]:
+        for item in self.keys["expectations"].items():
+            keys = dict(item.pairs())
+            for node in keys["variants"].items() if "variants" in keys else (item,):
+                yield from (value for key, value in node.pairs() if key in ("when", "check"))
 
     def checkpoints(self) -> Iterator[Message]:
         calls = self.code.calls("lab_checkpoint")
@@ -160,6 +200,15 @@ class _Linter:
         for word in mutations:
             if word.text not in used:
                 yield Message(word.file, word.line, f"no control sets {word.text}{nearest(word.text, used)}")
+
+    def tunables(self) -> Iterator[Message]:
+        own = self.keys["tunables"].line if "tunables" in self.keys else 1
+        of = [(self.wanted.settings, own), *((control.settings, control.line) for control in self.wanted.controls)]
+        for settings, line in of:
+            for name, _ in settings.tunables:
+                if not name.startswith("glibc."):
+                    text = f"glibc has no tunable {name!r}, and says nothing; one is glibc.malloc.tcache_count"
+                    yield self.said(line, text)
 
 
 def _calls(variant: Variant) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import lint, scenario, sources
+from orchestrator import lint, mistakes, scenario, sources
 from orchestrator.claims import Claim
 from orchestrator.cli.app import app
 from orchestrator.lint import Compiler
@@ -55,7 +55,9 @@ controls:
 
 
 def said(folder: Path, yaml: str = YAML, code: str = C, compiler: Compiler | None = None) -> list[str]:
-    """The messages about a scenario, without the folder."""
+    """The messages about a scenario in a folder of that name, without the folder."""
+    folder = folder if folder.name == "demo" else folder / "demo"
+    folder.mkdir(exist_ok=True)
     (folder / "demo.c").write_text(code)
     (folder / "scenario.yaml").write_text(yaml)
     messages = lint.lint(scenario.load(folder), CATALOGUE, compiler)
@@ -70,7 +72,7 @@ def test_nothing_to_say(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("    fails: [first]\n", "    fails: [first, second]\n", ""),
-        ("  - a.b\n", "  - a.b\n  - a.bb\n", "scenario.yaml:5: warning: the claim 'a.bb' is not in the ledger; did you mean a.b"),
+        ("  - a.b\n", "  - a.b\n  - a.bb\n", "scenario.yaml:5: warning: the claim 'a.bb' is not in the ledger: state it in a claims.yaml beside scenario.yaml; did you mean a.b"),
         ("  - a.b\n", "  - a.b\n  - a.bb\n", "scenario.yaml:5: warning: no expectation proves the claim 'a.bb'"),
         ("  - start\n", "  - start\n  - strat\n", "scenario.yaml:7: warning: no source names the checkpoint 'strat'; did you mean start"),
         ('note("key")', 'note("kye")', "scenario.yaml:9: warning: no source names the note 'kye'; did you mean key"),
@@ -136,7 +138,8 @@ def test_names_that_the_program_makes(tmp_path: Path) -> None:
 
 
 def test_a_name_in_two_lines_and_in_headers(tmp_path: Path) -> None:
-    (tmp_path / "names.h").write_text('#define START "start" /* "no" */\n')
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/names.h").write_text('#define START "start" /* "no" */\n')
     code = C.replace('lab_checkpoint("start")', "lab_checkpoint(\n\t\tSTART)").replace('"lab.h"', '"lab.h"\n#include "names.h"')
     assert said(tmp_path, code=code) == []
 
@@ -151,6 +154,81 @@ def test_variants_that_leave_a_case_out(tmp_path: Path) -> None:
     assert said(tmp_path, variants('kernel >= "6.4"', 'kernel < "6.4"'), code) == []
     (line,) = said(tmp_path, variants('kernel > "6.4"', 'kernel < "6.4"'), code)
     assert line.startswith("scenario.yaml:9: warning: first: no variant matches where kernel is 6.4, ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: demo", "name: dmeo", "scenario.yaml:1: warning: the scenario 'dmeo' is in the folder 'demo'"),
+        ("== 0 and", "and", "scenario.yaml:9: error: first: check: note('key') is no truth value"),
+        ("    at: start\n    check: ", "    at: exit\n    check: vma(5) is None and ", "scenario.yaml:9: error: first: check: vma() looks at \"exit\", where the program is gone"),
+        ('== 0 and len(faults("w")) == 0', "== 0 # and more", "scenario.yaml:12: warning: expectations[0].check: YAML ends it before '# and more'"),
+        ('check: note("key") == 0', 'check: >-\n      note("key") == 0 # first', "scenario.yaml:9: error: first: check: what follows # is left out"),
+        ('note("key") == 0 and len(faults("w")) == 0', 'kernel > "5"', "scenario.yaml:9: warning: first: check: it looks only at what the guest is"),
+        ('note("key") == 0 and len(faults("w")) == 0', "1 == 1", "scenario.yaml:9: warning: first: check: it looks at nothing"),
+        ("defines: {MUTATE_X: 1}", "tunables: {malloc.check: 1}", "scenario.yaml:16: warning: glibc has no tunable 'malloc.check'"),
+        ("trace: {}", "tunables: {tcache: 0}\ntrace: {}", "scenario.yaml:7: warning: glibc has no tunable 'tcache'"),
+    ],
+)  # fmt: skip
+def test_what_a_check_says(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in YAML
+    lines = said(tmp_path, YAML.replace(old, new))
+    assert any(line.startswith(message) for line in lines), lines
+
+
+def test_a_comment_beside_an_expression_of_a_variant(tmp_path: Path) -> None:
+    head, _, rest = YAML.partition("    check:")
+    variants = (
+        '    variants:\n      - when: symbol("f")  # new\n        check: "exit_code == 0"  # quoted\n        because: x  # fine\n'
+        '        source: x\n      - when: not symbol("f")\n        check: >-\n          exit_code == 1\n        # fine\n'
+        "        because: x\n        source: x\n"
+    )
+    lines = said(tmp_path, f"{head}{variants}controls:{rest.partition('controls:')[2]}")
+    found = [line.partition(": YAML ends it")[0] for line in lines if "YAML ends it" in line]
+    assert found == [
+        "scenario.yaml:13: warning: expectations[0].variants[0].when",
+        "scenario.yaml:14: warning: expectations[0].variants[0].check",
+    ]
+
+
+def test_claims_that_are_stated_and_not_made(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/claims.yaml").write_text("A:\n  a.b: {statement: x, evidence: [P]}\n  a.c: {statement: x, evidence: [P]}\n")
+    assert said(tmp_path) == ["claims.yaml:3: warning: the claims of scenario.yaml do not have 'a.c'"]
+
+
+@pytest.mark.parametrize(
+    ("check", "mistake"),
+    [
+        ('note("a") == 1 and not note("b") or reached("x")', ""),
+        ('symbol("f") and cmdline("x") and chain("w", "a > b") and clones("w")[0].vm and any(notes("a"))', ""),
+        ('len(vmas())', "len(vmas()) is no truth value: compare it with something"),
+        ('reached("x") and (exit_code == 0 or 3)', "3 is no truth value"),
+        ("1 < 2 and exit_code", "exit_code is no truth value"),
+        ("kernel >= 6.10", "kernel is compared with 6.1: a version is a text"),
+        ('"6.1" <= kernel < "6.x"', "kernel is compared with '6.x': a version is a text"),
+        ('glibc >= "2.34" and "6.1" <= kernel < "6.2"', ""),
+        ('note("a") == "12"', "note('a') is a number where it reads as one: not '12', but 12"),
+        ('note("a") == "twelve" or sysctl("x") == 2', ""),
+        ('kconfig("CONFIG_HZ") == 250', "kconfig('CONFIG_HZ') is a text, and never 250"),
+        ("exit_signal == 11", "exit_signal is a text, and never 11"),
+        ('exit_signal == "SIGSEVG"', "there is no signal 'SIGSEVG'; did you mean SIGSEGV"),
+        ('exit_signal == "SIGSEGV" or exit_signal == "signal 99" or exit_signal is None', ""),
+        ('stat("minflts") == 1', "stat() knows no 'minflts'; did you mean minflt"),
+        ('limit("stak") < 8', "limit() knows no 'stak'; did you mean stack"),
+        ('limit("stack", at="exit") < 8', 'limit() looks at "exit"'),
+        ('note("a", at="exit") == 8', ""),
+        ('faults("w").adress == []', "faults() has no attribute 'adress'; did you mean address"),
+        ('faults("w")[0].adress == 1', "faults() has no attribute 'adress'"),
+        ('syscalls("w", "brk").brk == []', ""),
+        ('len(faults("w", page="p")) == 1', "page= takes a number, as note('p'), and not a text"),
+        ('len(faults("w", page=note("p"), pid=3)) == 1', ""),
+        ('"#" in output', ""),
+    ],
+)  # fmt: skip
+def test_mistakes(check: str, mistake: str) -> None:
+    found = list(mistakes.of(check, "start"))
+    assert found[0].startswith(mistake) and len(found) == 1 if mistake else found == []
 
 
 @pytest.mark.parametrize(
@@ -227,8 +305,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_warnings_do_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_CACHE", str(tmp_path / "no cache"))
     said(tmp_path)
-    code, output = run(str(tmp_path))
-    assert code == 0 and "warning: the claim 'a.b' is not in the ledger; a claims.yaml beside" in output
+    code, output = run(str(tmp_path / "demo"))
+    assert code == 0 and "warning: the claim 'a.b' is not in the ledger: state it in a claims.yaml beside" in output
 
 
 def test_a_plain_c_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
