@@ -220,8 +220,8 @@ int main(int argc, char **argv)
 	show_cache();
 	show_shrink();
 	show_unaligned();
+	show_random();
 	show_limit(base);
 	show_wall(base);
-	show_random();
 	return 0;
 }

@@ -25,6 +25,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -202,6 +203,15 @@ static int show_exec(void)
 	return 1;
 }
 
+/* What is mapped here must not depend on `ulimit`; RLIMIT_STACK, which execve itself reads, stays. */
+static void lift_limits(void)
+{
+	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+
+	setrlimit(RLIMIT_AS, &none);
+	setrlimit(RLIMIT_DATA, &none);
+}
+
 int main(int argc, char **argv)
 {
 	char how = argc > 1 ? argv[1][0] : '\0';
@@ -216,6 +226,7 @@ int main(int argc, char **argv)
 	case 'i':
 		return show_image();
 	}
+	lift_limits();
 	show_start(argc, argv);
 	show_heap(argv);
 	show_counts();

@@ -74,14 +74,7 @@ static int is_vdso(const struct dl_phdr_info *object)
 
 static int is_libc(const struct dl_phdr_info *object)
 {
-	uintptr_t in_libc = (uintptr_t)&getauxval - object->dlpi_addr;
-	int i;
-
-	for (i = 0; i < object->dlpi_phnum; i++)
-		if (object->dlpi_phdr[i].p_type == PT_LOAD &&
-		    in_libc - object->dlpi_phdr[i].p_vaddr < object->dlpi_phdr[i].p_memsz)
-			return 1;
-	return 0;
+	return strstr(object->dlpi_name, "/libc.so") != NULL;
 }
 
 static const char *name_of(const struct dl_phdr_info *object)

@@ -67,8 +67,9 @@ long write_in_window(const char *window, char *page, uint64_t value);
 
 /* turns.c */
 void turns_init(void);
-void wait_turn(int whose);
-void give_turn(int whose);
+void take_side(int mine);
+void wait_turn(int mine);
+void give_turn(int other);
 pid_t start_child(void (*function)(void), const char *window);
 void wait_child(pid_t pid);
 void end_child(pid_t pid);

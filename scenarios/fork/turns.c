@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* Parent and child take turns: a byte in a pipe says whose it is. */
+/*
+ * Parent and child take turns: a byte in a pipe says whose it is.  Each keeps its own ends only, so that nobody
+ * waits for one who is gone.
+ */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -13,21 +17,29 @@ static int pipes[2][2];
 
 void turns_init(void)
 {
-	if (pipe(pipes[0]) || pipe(pipes[1]))
+	signal(SIGPIPE, SIG_IGN);
+	if (pipe(pipes[PARENT]) || pipe(pipes[CHILD]))
 		abort();
 }
 
-void wait_turn(int whose)
+/* After the fork, on either side. */
+void take_side(int mine)
+{
+	close(pipes[mine][1]);
+	close(pipes[!mine][0]);
+}
+
+void wait_turn(int mine)
 {
 	char byte;
 
-	if (read(pipes[whose][0], &byte, 1) != 1)
+	if (read(pipes[mine][0], &byte, 1) < 0)
 		abort();
 }
 
-void give_turn(int whose)
+void give_turn(int other)
 {
-	if (write(pipes[whose][1], "", 1) != 1)
+	if (write(pipes[other][1], "", 1) != 1 && errno != EPIPE)
 		abort();
 }
 

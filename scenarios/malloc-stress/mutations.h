@@ -61,7 +61,7 @@
 #define MUTATE_EARLY_END 0
 #endif
 
-/* What a mutation breaks shows with a tenth of the operations. */
+/* What a mutation breaks shows with half of the operations. */
 #define MUTATED \
 	(MUTATE_OVERRUN || MUTATE_LONGER || MUTATE_NO_ZERO || MUTATE_NO_COPY || \
 	 MUTATE_NO_ALIGNMENT || MUTATE_SHORT || MUTATE_FORGET || MUTATE_LEAK || \

@@ -70,6 +70,7 @@ static void adopt(struct worker *worker, struct block *block, void *address, siz
 		worker->tally.small++;
 	if ((uintptr_t)address % 16)
 		worker->tally.misaligned++;
+	worker->tally.mapped += is_mapped(address);
 	if (!enter(block, usable))
 		worker->tally.overlap++;
 }

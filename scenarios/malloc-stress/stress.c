@@ -15,7 +15,9 @@
  * generation stops at a barrier, where the threads and their caches can be
  * looked at, and ends; a cache is emptied into the arenas when its thread ends,
  * so that then the sums must agree exactly (arenas.c).  Blocks outlive the
- * thread that made them, and are freed by the next generation.
+ * thread that made them, and are freed by the next generation.  All that happens
+ * in a child, so that the counts of what was done and found outlive a heap that
+ * is so damaged that malloc aborts.
  *
  * The seed is LAB_SEED, the number of operations LAB_OPERATIONS (environment);
  * the same seed gives the same operations (the note `digest`).
@@ -28,6 +30,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,7 +39,7 @@
 
 /* With several processors QEMU's emulation of atomic instructions costs five times as much. */
 #ifndef OPERATIONS
-#define OPERATIONS	(MUTATED ? 200000UL : cpus > 1 ? 1000000UL : 2000000UL)
+#define OPERATIONS	(MUTATED || cpus > 1 ? 1000000UL : 2000000UL)
 #endif
 #define STACK		(256UL << 10)	/* small: glibc keeps at most 40 MiB of stacks */
 
@@ -232,6 +235,7 @@ static void note_tallies(void)
 	lab_note_u64("sent", sum.sent);
 	lab_note_u64("received", sum.received);
 	lab_note_u64("moved", sum.moved);
+	lab_note_u64("mapped", sum.mapped);
 	lab_note_hex("digest", sum.digest);
 	lab_note_u64("corrupt", sum.corrupt);
 	lab_note_u64("overlap", sum.overlap);
@@ -257,24 +261,20 @@ static void init_workers(uint64_t seed, uint64_t operations)
 	}
 	pthread_barrier_init(&barrier, NULL, worker_count + 1);
 	sem_init(&attached, 0, 0);
-	lab_note_u64("cpus", cpus);
-	lab_note_u64("threads", worker_count);
 }
 
-int main(void)
+/* The whole life of the heap. */
+static int stress(uint64_t seed, uint64_t total)
 {
-	uint64_t seed = setting("LAB_SEED", 1);
-	uint64_t total, each;
+	uint64_t each;
 
 	main_heap((uintptr_t)syscall(SYS_brk, 0));	/* no malloc so far: the heap is to begin here */
-	cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	total = setting("LAB_OPERATIONS", OPERATIONS);
-	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);		/* the model is sparse */
 	mallopt(M_MMAP_THRESHOLD, MAPPED);
 	arenas_init();
 	model_init();
-	init_workers(seed, total);
-	each = total / ROUNDS / worker_count;
+	each = (total / ROUNDS + worker_count - 1) / worker_count;
+	lab_note_u64("cpus", cpus);
+	lab_note_u64("threads", worker_count);
 	lab_note_u64("planned", each * ROUNDS * worker_count);
 	lab_note_u64("seed", seed);
 
@@ -285,7 +285,29 @@ int main(void)
 	generation(each, "parked-1", "ended-1");
 	generation(each, "parked-2", "ended-2");
 	free_all();
-	note_tallies();
 	checkpoint("emptied");
+	return 0;
+}
+
+/* The tallies are in shared memory: also when malloc has aborted, the parent can tell them. */
+int main(void)
+{
+	uint64_t seed = setting("LAB_SEED", 1);
+	uint64_t total;
+	int status = -1;
+	pid_t child;
+
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	total = setting("LAB_OPERATIONS", OPERATIONS);
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);		/* the model is sparse */
+	init_workers(seed, total);
+	child = fork();
+	if (child == 0)
+		_exit(stress(seed, total));
+	if (child > 0)
+		waitpid(child, &status, 0);
+	lab_note_i64("status", status);
+	note_tallies();
+	lab_checkpoint("tallied");
 	return 0;
 }

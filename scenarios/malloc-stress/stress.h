@@ -39,7 +39,7 @@ struct handed {
 
 /* What one worker did, and what it found. */
 struct tally {
-	uint64_t operations, sent, received, moved, remapped, digest;
+	uint64_t operations, sent, received, moved, mapped, remapped, digest;
 	uint64_t of_class[CLASSES], of_kind[KINDS];
 	uint64_t corrupt, overlap, dirty, lost, misaligned, small, refused;
 };

@@ -19,6 +19,7 @@
 #define BIGGER	MIB	/* a request that no free chunk serves: malloc sorts on its way to the top */
 #define LARGE	2000
 #define BINS	126	/* the last one */
+#define NEAR	(16 * MIB)	/* all blocks together are smaller */
 
 static uintptr_t unsorted;	/* the bin, by which the others are counted */
 
@@ -51,15 +52,23 @@ static int is_bin(uintptr_t link)
 	return link >= unsorted && link < unsorted + 16 * BINS;
 }
 
+/* Whether that may be a chunk of the same heap: what stands in a block that is in no list is no link. */
+static int is_near(uintptr_t link, uintptr_t block)
+{
+	return link - block + NEAR < 2 * NEAR;
+}
+
 /* The bin at the end of the list that a free block is in; 0 if it is in none. */
 static long find_bin(uintptr_t block)
 {
 	uintptr_t link = forward(block);
 	int steps;
 
-	for (steps = 0; link && steps < 1000; steps++) {
+	for (steps = 0; steps < 1000; steps++) {
 		if (is_bin(link))
 			return bin_number(link);
+		if (!is_near(link, block))
+			return 0;
 		link = forward(link + HEADER);
 	}
 	return 0;
@@ -145,6 +154,7 @@ static void show_best_fit(void)
 	release(middle);
 	lab_note_hex("best", best);
 	lab_note_hex("fitted", allocate(2500));
+	lab_note_i64("others-free", !marked_used(large) + !marked_used(middle));
 	allocate(2600 - 2500 - 16);
 	allocate(MUTATE_NO_BEST ? 392 : 3000);
 	allocate(5000);
@@ -164,7 +174,7 @@ static void show_large_order(void)
 	if (!MUTATE_UNSORTED_ORDER)
 		allocate(BIGGER);
 	link = block[1] - HEADER;	/* the largest */
-	for (i = 0; i < 4 && !is_bin(link); i++) {
+	for (i = 0; i < 4 && is_near(link, block[1]); i++) {
 		note_at("order-", i, (int64_t)(word(link + 8) & ~SIZE_BITS));
 		link = forward(link + HEADER);
 	}

@@ -52,11 +52,15 @@ static void note_too_large(void)
 {
 	volatile size_t request = (size_t)PTRDIFF_MAX + (MUTATE_POSSIBLE_REQUEST ? -PTRDIFF_MAX : 1);
 	void *block;
+	int error;
 
 	errno = 0;
+	lab_trace_begin("too-large");
 	block = malloc(request);
+	error = errno;
+	lab_trace_end("too-large");
 	lab_note_ptr("too-large", block);
-	lab_note_i64("too-large-errno", errno);
+	lab_note_i64("too-large-errno", error);
 }
 
 int show_requests(void)

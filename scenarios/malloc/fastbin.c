@@ -101,6 +101,7 @@ static void note_reuse(size_t size)
 	struct freed freed = fill(size);
 	uintptr_t again;
 
+	lab_note_i64("reuse-slot", slot_of(freed.z));
 	do {
 		again = allocate(size);
 	} while (again != freed.x && again != freed.y && again != freed.z);

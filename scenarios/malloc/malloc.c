@@ -48,10 +48,13 @@ static const struct topic {
 	{ "top", show_top, 1 },
 	{ "wall", show_wall, 1 },
 	{ "trim", show_trim, 0 },
+	{ "trim-threshold", show_trim_threshold, 0 },
+	{ "trim-explicit", show_trim_explicit, 0 },
 	{ "heap", show_heap, 0 },
 	{ "arenas", show_arenas, 1 },
 	{ "first-mmap", show_first_mmap, 1 },
 	{ "mmap", show_mmap, 0 },
+	{ "mmap-maximum", show_maximum, 0 },
 	{ "abuse", show_abuse, 1 },
 	{ "heap-abuse", show_heap_abuse, 0 },
 };
@@ -71,6 +74,14 @@ uintptr_t kernel_break(void)
 uintptr_t heap_start(void)
 {
 	return (kernel_break() + 15) & ~15UL;
+}
+
+/* Whether the chunk that follows says that this one is in use; what has become part of the top chunk is not. */
+int marked_used(uintptr_t block)
+{
+	uintptr_t end = kernel_break();
+
+	return (block > end || next(block) < end) && head(next(block)) & PREV_INUSE;
 }
 
 /* A note whose key ends in a number. */

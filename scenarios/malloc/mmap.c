@@ -77,6 +77,7 @@ static void show_unmapping(uintptr_t block)
 static void show_rise(void)
 {
 	uintptr_t block, before;
+	int mapped;
 
 	use_up_top();
 	block = allocate(BLOCK);
@@ -84,7 +85,9 @@ static void show_rise(void)
 	if (MUTATE_LOW_TRIM)
 		mallopt(M_TRIM_THRESHOLD, THRESHOLD);
 	note_block("again", "again-head", block);
+	mapped = head(block) & IS_MMAPPED;
 	release(block);
+	lab_note_u64("top", mapped ? 0 : chunk_size(block));	/* what the block has become a part of */
 	lab_note_hex("before", before);
 	lab_note_hex("after", kernel_break());
 	lab_checkpoint("mmap-raised");
@@ -103,10 +106,11 @@ static void show_realloc(void)
 	lab_trace_end("mmap-realloc");
 	note_block("larger", "larger-head", larger);
 	lab_note_hex("content", larger ? word(larger) : 0);
+	lab_checkpoint("mmap-resized");
 }
 
 /* A chunk above 32 MiB raises nothing, one of 32 MiB does, and larger ones stay mappings. */
-static void show_maximum(void)
+int show_maximum(void)
 {
 	use_up_top();
 	release(allocate(MUTATE_ALLOWED_RISE ? 16 * MIB : 32 * MIB));
@@ -115,6 +119,7 @@ static void show_maximum(void)
 	lab_note_hex("inside-head", head(allocate(31 * MIB)));
 	lab_note_hex("outside-head", head(allocate(33 * MIB)));
 	lab_checkpoint("mmap-maximum");
+	return 0;
 }
 
 int show_mmap(void)
@@ -123,6 +128,5 @@ int show_mmap(void)
 	show_unmapping(show_mapping());
 	show_rise();
 	show_realloc();
-	show_maximum();
 	return 0;
 }

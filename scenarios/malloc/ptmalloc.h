@@ -11,6 +11,7 @@
 #define MIB		(1UL << 20)
 #define HEADER		16UL	/* from a chunk to its block: prev_size and size */
 #define PREV_INUSE	1UL	/* the flags in the size word */
+#define IS_MMAPPED	2UL
 #define NON_MAIN_ARENA	4UL
 #define SIZE_BITS	7UL
 #define HEAP_MAX	(64 * MIB)	/* HEAP_MAX_SIZE: a thread's heap is aligned to it */
@@ -56,12 +57,6 @@ static inline uintptr_t next(uintptr_t block)
 	return block + chunk_size(block);
 }
 
-/* Whether the chunk that follows says that this one is in use. */
-static inline int marked_used(uintptr_t block)
-{
-	return head(next(block)) & PREV_INUSE;
-}
-
 /* The size of the top chunk, seen from the block that was cut from it last. */
 static inline size_t top_size(uintptr_t last)
 {
@@ -71,6 +66,7 @@ static inline size_t top_size(uintptr_t last)
 /* malloc.c */
 uintptr_t kernel_break(void);
 uintptr_t heap_start(void);
+int marked_used(uintptr_t block);
 void note_at(const char *prefix, unsigned long number, int64_t value);
 void only_brk(void);
 uintptr_t use_up_top(void);
@@ -86,10 +82,13 @@ int show_bins(void);
 int show_top(void);
 int show_wall(void);
 int show_trim(void);
+int show_trim_threshold(void);
+int show_trim_explicit(void);
 int show_heap(void);
 int show_arenas(void);
 int show_first_mmap(void);
 int show_mmap(void);
+int show_maximum(void);
 int show_abuse(void);
 int show_heap_abuse(void);
 

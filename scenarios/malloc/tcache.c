@@ -20,13 +20,13 @@
 #define SIZES	1200	/* more than it takes by default */
 
 enum {	/* the requests, one a rule */
-	HEADS = 200,
-	ORDER = 216,
-	LINKS = 232,
-	COUNT = 248,
-	SHARE = 264,
-	ZEROED = 280,
-	SMALLEST = 136
+	HEADS = 136,
+	ORDER = 152,
+	LINKS = 168,
+	COUNT = 184,
+	SHARE = 200,
+	ZEROED = 216,
+	SMALLEST = HEADS
 };
 
 static uintptr_t shared;
@@ -130,20 +130,24 @@ static void show_threads(void)
 	lab_note_hex("by-other", allocate(SHARE));
 	pthread_barrier_wait(&barrier);
 	pthread_join(thread, NULL);
+	allocate(SHARE);	/* the end of the thread has emptied its cache: nothing free may be left here */
 }
 
 static void show_calloc(void)
 {
-	uintptr_t block = fenced(ZEROED);
+	uintptr_t block = fenced(ZEROED), cleared;
 
+	set_word(block + 16, 0x5a5a5a5a);	/* behind what the cache writes itself */
 	release_to_cache(block);
 	lab_note_hex("cached", block);
 	lab_note_i64("cached-marked-used", marked_used(block));
-	lab_note_ptr("by-calloc", calloc(1, ZEROED));
+	cleared = (uintptr_t)calloc(1, ZEROED);
+	lab_note_hex("by-calloc", cleared);
+	lab_note_hex("content", word(cleared + 16));
 	lab_note_hex("by-malloc", allocate(ZEROED));
 }
 
-/* The largest request, in steps of a chunk, whose block is cached. */
+/* The largest request, in steps of a chunk, whose block is cached, and the first whose block is not. */
 static void show_largest(void)
 {
 	size_t size, largest = 0;
@@ -158,6 +162,7 @@ static void show_largest(void)
 	}
 	allocate(size);	/* back in use: nothing free is left for the next rule to be cut from */
 	lab_note_u64("largest", largest);
+	lab_note_u64("not-cached", size < SIZES ? size : 0);
 }
 
 static void show_count(void)
@@ -172,6 +177,7 @@ static void show_count(void)
 		release(block[i]);
 	for (i = 0; i < PAIRS; i++)
 		cached += marked_used(block[i]);
+	lab_note_i64("freed-blocks", PAIRS);
 	lab_note_i64("cached-blocks", cached);
 }
 

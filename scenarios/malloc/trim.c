@@ -22,10 +22,13 @@
 #define LARGE	(256UL << 10)
 
 /* With the pad as it is. */
-static void show_pad(void)
+int show_trim(void)
 {
-	uintptr_t block = allocate(LARGE), before = kernel_break();
+	uintptr_t block, before;
 
+	only_brk();
+	block = allocate(LARGE);
+	before = kernel_break();
 	lab_trace_begin("trim");
 	if (!MUTATE_KEEP_LARGE)
 		release(block);
@@ -34,15 +37,16 @@ static void show_pad(void)
 	lab_note_hex("after", kernel_break());
 	lab_note_u64("top", before - (block - HEADER));
 	lab_checkpoint("trimmed");
+	return 0;
 }
 
 /* Without a pad: two blocks, of which the second alone does not reach the threshold. */
-static void show_threshold(void)
+int show_trim_threshold(void)
 {
 	uintptr_t lower, upper;
 
+	only_brk();
 	mallopt(M_TOP_PAD, 0);
-	malloc_trim(0);
 	lower = allocate(MUTATE_BELOW_THRESHOLD ? 10000 : 50000);
 	upper = allocate(100000);
 	lab_note_hex("full", kernel_break());
@@ -52,12 +56,17 @@ static void show_threshold(void)
 	lab_note_hex("above", kernel_break());
 	lab_note_hex("top", lower - HEADER);
 	lab_checkpoint("trim-threshold");
+	return 0;
 }
 
-static void show_explicit(void)
+int show_trim_explicit(void)
 {
-	uintptr_t block = allocate(8 * PAGE), inside = block + 4 * PAGE, fence = allocate(24);
+	uintptr_t block, inside, fence;
 
+	only_brk();
+	block = allocate(8 * PAGE);
+	inside = block + 4 * PAGE;
+	fence = allocate(24);
 	memset((void *)block, 0xaa, 8 * PAGE);
 	release(block);
 	lab_note_i64("byte-before", *(volatile unsigned char *)inside);
@@ -70,13 +79,5 @@ static void show_explicit(void)
 	lab_note_hex("top", next(fence) - HEADER);
 	lab_note_hex("break", kernel_break());
 	lab_checkpoint("trim-explicit");
-}
-
-int show_trim(void)
-{
-	only_brk();
-	show_pad();
-	show_threshold();
-	show_explicit();
 	return 0;
 }

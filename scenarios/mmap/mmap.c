@@ -25,8 +25,6 @@
 #include "lab.h"
 #include "mmap.h"
 
-#define ARENA	128L	/* pages */
-
 char *arena;
 
 intptr_t map_anonymous(void *address, long size, int rights, int flags)
@@ -89,6 +87,7 @@ static void show_new(void)
 int main(void)
 {
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);	/* pages of 4 KiB are counted here */
+	lift_limits();
 	stay_here();
 	make_arena();
 	show_new();

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #define PAGE	4096L
+#define ARENA	128L	/* pages */
 
 /* The negative controls of scenario.yaml; what each does is said where it is used. */
 #ifndef MUTATE_READ_ONLY
@@ -107,6 +108,7 @@ intptr_t map_anonymous(void *address, long size, int rights, int flags);
 intptr_t map_at(long page, long pages, int rights);
 void touch_pages(char *start, long pages);
 
+void lift_limits(void);
 void show_merging(void);
 void show_splitting(void);
 void show_moving(void);

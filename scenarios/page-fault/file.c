@@ -63,11 +63,14 @@ static void fill(int fd)
 	}
 }
 
-/* Aligned as the windows of fault-around are. */
+/* Aligned as the windows of fault-around are; a page below it was touched, so that no fault has to make a table. */
 static char *map_file(int fd, int protection, int flags)
 {
-	char *at = reserve(SIZE, SIZE);
+	char *below = reserve(2 * SIZE, 2 * SIZE);
+	char *at = below + SIZE;
 
+	allow(below, PAGE);
+	write_byte(below);
 	if (mmap(at, SIZE, protection, flags | MAP_FIXED, fd, 0) == MAP_FAILED)
 		give_up("mmap");
 	return at;

@@ -91,7 +91,7 @@ static void show_huge_zero(char *page)
 {
 	struct faults before;
 
-	madvise(page, TABLE, MADV_DONTNEED);
+	lab_note_ptr("page", page);
 	before = count_faults();
 	read_pages(page, IN_HUGE);
 	note_faults("minor", NULL, before);
@@ -147,10 +147,7 @@ static void show_placement(void)
 
 void show_huge(void)
 {
-	char *page = huge_range();
-
-	show_huge_fault(page);
-	show_huge_zero(page);
-	munmap(page, TABLE);
+	show_huge_fault(huge_range());
+	show_huge_zero(huge_range());
 	show_placement();
 }

@@ -18,10 +18,22 @@
  * a negative control: it breaks the mechanism behind an expectation of
  * scenario.yaml, which must then fail.
  */
+#include <sys/resource.h>
+
 #include "page-fault.h"
+
+/* The parts need address space, more than memory: they must not depend on `ulimit`. The program is root. */
+static void lift_limits(void)
+{
+	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+
+	if (setrlimit(RLIMIT_AS, &none) || setrlimit(RLIMIT_DATA, &none) || setrlimit(RLIMIT_FSIZE, &none))
+		give_up("setrlimit");
+}
 
 int main(void)
 {
+	lift_limits();
 	warm_up();
 	show_fault();
 	show_count();

@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "lab.h"
 #include "page-fault.h"
@@ -51,8 +52,8 @@ static char *show_populate(void)
 
 static void show_discard(char *region)
 {
-	if (!MUTATE_KEEP && madvise(region, SIZE, MADV_DONTNEED))
-		give_up("madvise");
+	if (!MUTATE_KEEP)
+		madvise(region, SIZE, MADV_DONTNEED);
 	lab_note_ptr("region", region);
 	lab_checkpoint("discarded");
 
@@ -66,8 +67,10 @@ static void show_lock(void)
 	char *region = fresh(PAGES, SIZE);
 	struct faults before = count_faults();
 
-	if (MUTATE_LOCK_LATER ? mlock2(region, SIZE, MLOCK_ONFAULT) : mlock(region, SIZE))
-		give_up("mlock");
+	if (MUTATE_LOCK_LATER)
+		mlock2(region, SIZE, MLOCK_ONFAULT);
+	else
+		mlock(region, SIZE);
 	note_faults("call", NULL, before);
 	note_touch(region);
 	lab_note_ptr("region", region);
@@ -77,6 +80,7 @@ static void show_lock(void)
 
 void show_prefault(void)
 {
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);	/* page by page; what MAP_POPULATE fills can't be advised before */
 	show_discard(show_populate());
 	show_lock();
 }

@@ -64,7 +64,6 @@ static void (*deadly_access)(uintptr_t);
 static void die(void)
 {
 	signal(SIGSEGV, SIG_DFL);
-	no_core();
 	deadly_access(deadly);
 }
 

@@ -38,6 +38,7 @@ static void write_from_anonymous_code(void)
 
 static void run_over(void)
 {
+	dump(true);
 	if (MUTATE_NEIGHBOUR)
 		place_neighbour(PROT_READ);
 	if (MUTATE_CLOSED_NEIGHBOUR)
@@ -79,25 +80,26 @@ static void caught(int signal, siginfo_t *info, void *context)
 	lab_checkpoint("caught");
 	if (!MUTATE_GIVE_UP)
 		_exit(42);
-	no_core();		/* and the access is made again, without a handler */
-	sa_default();
+	sa_default();		/* and the access is made again, without a handler */
 }
 
-static void handle(bool alternate)
+/* For one that has no stack to run on. */
+static void not_reached(int signal)
 {
-	stack_t stack = { .ss_sp = own_stack, .ss_size = sizeof(own_stack) };
-	struct sigaction action = { .sa_sigaction = caught, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-
-	if (alternate)
-		sigaltstack(&stack, NULL);
-	sigaction(SIGSEGV, &action, NULL);
+	(void)signal;
+	_exit(43);
 }
 
 static void survive(void)
 {
+	stack_t stack = { .ss_sp = own_stack, .ss_size = sizeof(own_stack) };
+	struct sigaction action = { .sa_sigaction = caught, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
 	lab_note_ptr("own-stack", own_stack);
 	lab_note_u64("own-size", sizeof(own_stack));
-	handle(!MUTATE_ON_MAIN_STACK);
+	if (!MUTATE_ON_MAIN_STACK)
+		sigaltstack(&stack, NULL);
+	sigaction(SIGSEGV, &action, NULL);
 	if (MUTATE_NO_OVERFLOW || MUTATE_ON_MAIN_STACK)
 		read_from(0);
 	overflow(0);
@@ -105,8 +107,11 @@ static void survive(void)
 
 static void be_lost(void)
 {
+	struct sigaction action = { .sa_handler = not_reached, .sa_flags = SA_ONSTACK };
+
+	dump(true);
 	if (!MUTATE_NO_HANDLER)
-		handle(false);
+		sigaction(SIGSEGV, &action, NULL);
 	overflow(0);
 }
 

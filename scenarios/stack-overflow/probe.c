@@ -95,12 +95,12 @@ uint64_t stack_limit(void)
 	return limit.rlim_cur;
 }
 
-/* The death of this process is no checkpoint: of all limits only 1 stops a dump to a pipe. */
-void no_core(void)
+/* Whether the death of this process is a checkpoint: of all limits only 1 stops a dump to a pipe. */
+void dump(bool wanted)
 {
-	struct rlimit one = { 1, 1 };
+	struct rlimit core = { wanted ? 0 : 1, RLIM_INFINITY };
 
-	setrlimit(RLIMIT_CORE, &one);
+	setrlimit(RLIMIT_CORE, &core);
 }
 
 struct report in_child(void (*experiment)(void))
@@ -110,6 +110,7 @@ struct report in_child(void (*experiment)(void))
 
 	report.pid = fork();
 	if (report.pid == 0) {
+		dump(false);
 		experiment();
 		_exit(0);
 	}

@@ -8,9 +8,10 @@
  *
  * How: most experiments run in forked children, so that each begins with the
  * same stack.  An access that the kernel may refuse is made under a handler on an
- * alternate stack.  Three processes die with a checkpoint, in this order: one
- * that overflows (signal-SEGV#1), one whose handler has no stack to run on (#2),
- * and the program itself, at its end (#3).
+ * alternate stack.  Four processes die with a checkpoint, in this order: one that
+ * overflows (signal-SEGV#1), one whose limit was raised before (#2), one whose
+ * handler has no stack to run on (#3), and the program itself, at its end (#4).
+ * The death of any other child is none.
  *
  * Each MUTATE_... is a negative control: it breaks the mechanism behind an
  * expectation of scenario.yaml, which must then fail.
@@ -36,12 +37,17 @@ static __attribute__((noinline)) void touch_stack(void)
 		pad[i] = 1;
 }
 
-/* Without a bound the overflow would eat the guest's memory; with less than this nothing can grow. */
+/*
+ * Without a bound the overflow would eat the guest's memory; with less than this nothing can grow.  The other
+ * limits of address space are out of the way.
+ */
 static void bound_limits(void)
 {
-	struct rlimit core = { 0, RLIM_INFINITY };
+	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
 
-	setrlimit(RLIMIT_CORE, &core);
+	setrlimit(RLIMIT_AS, &none);
+	setrlimit(RLIMIT_DATA, &none);
+	dump(true);
 	if (stack_limit() > 64 * MIB)
 		set_stack_limit(8 * MIB);
 	else if (stack_limit() < MIB)
@@ -83,15 +89,21 @@ static void die(void)
 	overflow(0);
 }
 
-/* The limit is raised while the program runs; the recursion ends it. */
-static void end(void)
+/* The limit is raised while the program runs. */
+static void raised(void)
 {
+	dump(true);
 	if (!MUTATE_NOT_RAISED)
 		set_stack_limit(2 * stack_limit());
+	die();
+}
+
+static void end(void)
+{
 	if (MUTATE_OTHER_DIES)
 		in_child(die);
 	else
-		overflow(0);
+		die();
 }
 
 int main(int argc, char **argv)
@@ -116,6 +128,7 @@ int main(int argc, char **argv)
 	show_accesses();
 	show_deaths();
 	show_overflow();
+	in_child(raised);
 	show_altstack();
 	show_random();
 	end();

@@ -33,7 +33,7 @@ struct report {			/* how a child ended */
 struct stack find_stack(void);
 void set_stack_limit(uint64_t bytes);
 uint64_t stack_limit(void);
-void no_core(void);
+void dump(bool wanted);
 struct report in_child(void (*experiment)(void));
 void write_to(uintptr_t address);
 void read_from(uintptr_t address);

@@ -57,8 +57,7 @@ static void show_address_space(void)
 	lab_note_i64("beyond-as", beyond);
 	setrlimit(RLIMIT_AS, &before);
 	stop_worker(&first);
-	if (MUTATE_NO_AS)
-		stop_worker(&second);
+	stop_worker(&second);
 }
 
 static int try_size(uint64_t size)
@@ -66,8 +65,7 @@ static int try_size(uint64_t size)
 	static struct worker worker;
 	int error = start_sized(&worker, size & ~(PAGE - 1));
 
-	if (!error)
-		stop_worker(&worker);
+	stop_worker(&worker);
 	return error;
 }
 

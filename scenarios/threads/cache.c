@@ -47,6 +47,7 @@ static void show_reuse(void)
 static void show_bound(void)
 {
 	static struct worker many[MANY];
+	char key[] = "kept-0";
 	int count = MUTATE_FEW ? 2 : MANY;
 	int i;
 
@@ -58,6 +59,10 @@ static void show_bound(void)
 	for (i = 0; i < count; i++)
 		stop_worker(&many[i]);
 	lab_trace_end("trim");
+	for (i = 0; i < count; i++) {
+		key[5] = (char)('0' + i);
+		lab_note_i64(key, peek(many[i].self) == 1);
+	}
 	lab_checkpoint("bounded");
 }
 

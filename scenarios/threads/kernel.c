@@ -2,8 +2,8 @@
 /*
  * kernel - what the program asks the kernel about its own address space.
  *
- * Three questions: how much is mapped, whether a page can be read, and whether a
- * page is marked as a guard.  No stdio: it would malloc.
+ * Four questions: how much is mapped, how much of it is in memory, whether a page
+ * can be read, and whether a page is marked as a guard.  No stdio: it would malloc.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -63,6 +63,22 @@ int guard_marker(uintptr_t address)
 	got = pread(fd, &entry, sizeof(entry), (off_t)(address / PAGE * sizeof(entry)));
 	close(fd);
 	return got == sizeof(entry) ? (int)(entry >> PM_GUARD_REGION & 1) : -EIO;
+}
+
+/* How many pages of that memory are there. */
+size_t resident_pages(uintptr_t low, size_t size)
+{
+	unsigned char there[512];
+	size_t done, part, i, count = 0;
+
+	for (done = 0; done < size; done += part) {
+		part = size - done < sizeof(there) * PAGE ? size - done : sizeof(there) * PAGE;
+		if (mincore((void *)(low + done), part, there))
+			return SIZE_MAX;
+		for (i = 0; i < part / PAGE; i++)
+			count += there[i] & 1;
+	}
+	return count;
 }
 
 /* Tried on a page of our own: can this kernel install guards, and does pagemap show them? */

@@ -109,7 +109,6 @@ static void show_start(void)
 
 	free(malloc(1));	/* the heap is there from now on, and large enough for the rest */
 	note_guard_support();
-	lab_note_u64("empty", mapped_bytes());
 	if (MUTATE_WARM) {	/* its stack is in the cache, then */
 		start_worker(&early, NULL);
 		stop_worker(&early);
@@ -150,6 +149,7 @@ void show_default(void)
 		lift_guard(&worker);
 	if (MUTATE_SPLIT)
 		mprotect((void *)middle, PAGE, PROT_READ);
+	lab_note_u64("resident", resident_pages(worker.low, worker.size));
 	note_stack(&worker);
 	note_guard(&worker);
 	lab_checkpoint("created");

@@ -93,6 +93,7 @@
 /* A thread and what it knows about itself; work() and last() run in it. */
 struct worker {
 	pthread_t thread;
+	int runs;			/* pthread_create() made it */
 	sem_t ready;			/* it has run work() and stands still */
 	sem_t leave;			/* it may run last() and return */
 	void (*work)(struct worker *self);
@@ -116,6 +117,7 @@ uintptr_t fs_base(void);
 
 /* kernel.c */
 uint64_t mapped_bytes(void);
+size_t resident_pages(uintptr_t low, size_t size);
 int peek(uintptr_t address);
 int guard_marker(uintptr_t address);
 void note_guard_support(void);

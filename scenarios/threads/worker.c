@@ -53,7 +53,8 @@ int start_worker(struct worker *worker, const pthread_attr_t *attributes)
 	sem_init(&worker->ready, 0, 0);
 	sem_init(&worker->leave, 0, 0);
 	error = pthread_create(&worker->thread, attributes, work, worker);
-	while (!error && sem_wait(&worker->ready))
+	worker->runs = !error;
+	while (worker->runs && sem_wait(&worker->ready))
 		;
 	return error;
 }
@@ -77,6 +78,9 @@ int start_sized(struct worker *worker, size_t size)
  */
 void stop_worker(struct worker *worker)
 {
+	if (!worker->runs)
+		return;
+	worker->runs = 0;
 	sem_post(&worker->leave);
 	pthread_join(worker->thread, NULL);
 	while (syscall(SYS_tgkill, getpid(), worker->tid, 0) == 0)
@@ -89,6 +93,8 @@ void read_attributes(struct worker *worker)
 	pthread_attr_t attributes;
 	void *low = NULL;
 
+	if (!worker->runs)
+		return;
 	pthread_getattr_np(worker->thread, &attributes);
 	pthread_attr_getstack(&attributes, &low, &worker->size);
 	pthread_attr_getguardsize(&attributes, &worker->guard);

@@ -43,13 +43,13 @@ EDITS = {
     "shrink-unmap": ("06-shrunk/trace/events", r"lab_free_pgtables: .*", "lab_do_brk_flags: (do_brk_flags+0x0/0x330)"),
     "unaligned": ("07-unaligned/notes", r"^brk=.*", "brk=0x1000"),
     "unaligned-vma": ("00-start/notes", r"^brk=(0x.*)000", r"brk=\g<1>001"),
-    "limit": ("08-limited/notes", r"^past=.*", "past=0"),
-    "limit-counts": ("08-limited/proc/77/limits", r"^(Max data size +)\d+", r"\g<1>4096"),
-    "limit-unchanged": ("08-limited/notes", r"^brk=.*", "brk=0x1000"),
-    "limit-result": ("08-limited/notes", r"^raw=.*", "raw=0x1000"),
-    "wall": ("09-walled/notes", r"^into=.*", "into=0"),
-    "wall-gap": ("09-walled/notes", r"^adjoining=.*", "adjoining=0"),
-    "random": ("10-random/notes", r"=.*", "=0x2000"),
+    "limit": ("09-limited/notes", r"^past=.*", "past=0"),
+    "limit-counts": ("09-limited/proc/77/limits", r"^(Max data size +)\d+", r"\g<1>4096"),
+    "limit-unchanged": ("09-limited/notes", r"^brk=.*", "brk=0x1000"),
+    "limit-result": ("09-limited/notes", r"^raw=.*", "raw=0x1000"),
+    "wall": ("10-walled/notes", r"^into=.*", "into=0"),
+    "wall-gap": ("10-walled/notes", r"^adjoining=.*", "adjoining=0"),
+    "random": ("08-random/notes", r"=.*", "=0x2000"),
 }
 
 
@@ -144,7 +144,7 @@ def test_random_variants(copy: Path, sysctl: int, kernel: str, debian: str, gap:
     (environment / "sysctl").write_text(f"kernel.randomize_va_space = {sysctl}\n")
     low = "0x0" if gap == "0x0" else "0x800000"
     notes = "".join(f"gap-{n}={gap if n else low}\n" for n in range(8))
-    (copy / "evidence/10-random/notes").write_text(notes)
+    (copy / "evidence/08-random/notes").write_text(notes)
     found = findings(copy)["random"]
     assert found.outcome is outcome, found
     assert found.when
