@@ -8,6 +8,7 @@
 #include "labrun.h"
 
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -55,6 +56,46 @@ static void probe_file(const char *name, const char *path)
 
 	if (data)
 		wire_frame("probe", data, len, "name=%s%s", name, truncated ? " truncated=1" : "");
+}
+
+/* Where the kernel keeps what a crash dump is read with: physical address and size, both hexadecimal. */
+static void probe_vmcoreinfo(void)
+{
+	probe_file("vmcoreinfo", "/sys/kernel/vmcoreinfo");
+}
+
+/*
+ * The kernel's own GNU build-id, hexadecimal: it says whether a vmlinux is this
+ * kernel's. /sys/kernel/notes holds ELF notes (elf(5)): sizes of name and of
+ * descriptor, type, name, descriptor, each padded to 4 bytes.
+ */
+static void probe_buildid(void)
+{
+	static const char owner[] = "GNU";
+	bool truncated;
+	size_t len, at = 0;
+	const char *data = evidence("/sys/kernel/notes", PROBE_MAX, &len, &truncated);
+
+	while (data && len - at >= 12) {
+		uint32_t head[3];
+		size_t name, desc;
+
+		memcpy(head, data + at, sizeof(head));
+		name = at + sizeof(head);
+		if (head[0] > len || head[1] > len)
+			break;
+		desc = name + ((head[0] + 3U) & ~3U);
+		at = desc + ((head[1] + 3U) & ~3U);
+		if (at > len)
+			break;
+		if (head[2] != NT_GNU_BUILD_ID || head[0] != sizeof(owner) || memcmp(data + name, owner, sizeof(owner)))
+			continue;
+		for (size_t i = 0; i < head[1]; i++)
+			put("%02x", (unsigned char)data[desc + i]);
+		put("\n");
+		break;
+	}
+	send_text("buildid");
 }
 
 static void probe_uname(void)
@@ -182,6 +223,8 @@ static void probe_clock(void)
 void probe_all(struct run *r)
 {
 	probe_uname();
+	probe_buildid();
+	probe_vmcoreinfo();
 	probe_file("version", "/proc/version");
 	probe_file("cmdline", "/proc/cmdline");
 	probe_file("cpuinfo", "/proc/cpuinfo");

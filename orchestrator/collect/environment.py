@@ -50,6 +50,24 @@ def parse_glibc(document: Document) -> Version:
     return Version(match[1])
 
 
+def parse_build_id(document: Document) -> str:
+    """The kernel's GNU build-id, hexadecimal; "" where it has none."""
+    text = "".join(document.lines).strip()
+    if not re.fullmatch(r"([0-9a-f]{2}){0,64}", text):
+        raise document.garbled(1, "a build-id")
+    return text
+
+
+def parse_vmcoreinfo(document: Document) -> tuple[int, int]:
+    """Physical address and size, bytes, of the ELF note VMCOREINFO ("0x000000002d394000 1024": vmcoreinfo_show() in
+    kernel/ksysfs.c prints the size in hexadecimal, too)."""
+    line = document.lines[0].strip() if document.lines else ""
+    match = re.fullmatch(r"(?:0x)?([0-9a-f]{1,16}) ([0-9a-f]{1,8})", line)
+    if match is None:
+        raise document.garbled(1, "the place of vmcoreinfo")
+    return int(match[1], 16), int(match[2], 16)
+
+
 def parse_pagesize(document: Document) -> int:
     """One number, in bytes."""
     line = document.lines[0].strip() if document.lines else ""

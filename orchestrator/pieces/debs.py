@@ -17,6 +17,7 @@ from pathlib import Path
 from orchestrator.errors import HostError, PieceError
 
 MERGED = ("bin", "lib", "lib64", "sbin")  # top-level names that are links into usr/
+_BUFFER = 1 << 20  # bytes, for a file that is copied
 _MERGED_ALL = frozenset((*MERGED, "lib32", "libx32"))
 
 Keep = Callable[[str], bool]
@@ -50,6 +51,30 @@ def entries(deb: Path, keep: Keep) -> Iterator[Entry]:
         raise PieceError(f"{deb}: dpkg-deb ended with status {process.returncode}")
 
 
+def extract(deb: Path, wanted: Keep, destination: Path) -> str:
+    """Copies the first regular file whose merged path ``wanted`` accepts, however large it is, and reads no further.
+
+    Returns its path; "" if there is none, and nothing is written then.
+    """
+    with _tar_stream(deb, quiet=True) as process:
+        assert process.stdout is not None
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=_BUFFER) as archive:
+                for member in archive:
+                    stream = archive.extractfile(member) if member.isreg() else None
+                    if stream and wanted(path := _merged(deb, member.name)):
+                        with destination.open("wb") as out:
+                            shutil.copyfileobj(stream, out, _BUFFER)
+                        return path
+        except tarfile.TarError as error:
+            raise PieceError(f"{deb}: its archive can't be read: {error}") from error
+        finally:
+            process.stdout.close()
+    if process.returncode != 0:
+        raise PieceError(f"{deb}: dpkg-deb ended with status {process.returncode}")
+    return ""
+
+
 def unpack(deb: Path, root: Path, keep: Keep) -> None:
     """Writes what ``keep`` accepts below ``root``; later packages do not overwrite earlier ones."""
     for entry in entries(deb, keep):
@@ -79,13 +104,15 @@ def merge_links(root: Path) -> None:
         (root / name).symlink_to(f"usr/{name}")
 
 
-def _tar_stream(deb: Path) -> subprocess.Popen[bytes]:
+def _tar_stream(deb: Path, *, quiet: bool = False) -> subprocess.Popen[bytes]:
+    """``quiet``: who stops reading does not want to hear that dpkg-deb could not write."""
     tool = shutil.which("dpkg-deb")
     if tool is None:
         raise HostError("dpkg-deb is not on this machine", "Install the package dpkg.")
     return subprocess.Popen(
-        [tool, "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
+        [tool, "--fsys-tarfile", str(deb)],
+        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL if quiet else None,
+    )  # fmt: skip
 
 
 def _entry(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import posixpath
 import re
 import subprocess
 import tempfile
@@ -73,6 +74,31 @@ class Archive:
             self._keep(missing, Path(part))
         self._complain(missing, mirror, output)
 
+    def adopt(self, filename: str, mirror: str) -> tuple[str, int]:
+        """Fetches a package that no list names; its SHA-256 and size. GoneError: the mirror lacks it.
+
+        Nothing but the mirror vouches for it: for what is checked otherwise.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = posixpath.basename(filename)
+        scratch = tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder)
+        with progress.step(f"downloading {name}"), scratch as part:
+            path, config = Path(part) / "package", packages.download_configuration(Path(part))
+            argv = (_helper(), "download-file", f"{mirror}/{quote(filename)}", str(path))
+            done = packages.run_apt(argv, config)
+            if not path.is_file():
+                said = done.stdout + done.stderr
+                if _GONE.search(said):
+                    raise GoneError(f"{mirror} has no {name}")
+                raise unreachable(f"can't download {name} from {mirror}", said)
+            sha256, size = digest(path), path.stat().st_size
+            path.replace(self.folder / f"{sha256}.deb")
+        return sha256, size
+
+    def drop(self, pin: PackagePin) -> None:
+        """Removes a package that is needed no more."""
+        self.path(pin).unlink(missing_ok=True)
+
     def _keep(self, pins: list[PackagePin], part: Path) -> None:
         """Moves what arrived whole into place."""
         for pin in pins:
@@ -93,8 +119,7 @@ class Archive:
 
 def _download(pins: list[PackagePin], mirror: str, part: Path, tell: Callable[[str], None]) -> str:
     """Runs apt's downloader, a few at a time; returns what those said that failed."""
-    if not _HELPER.is_file():
-        raise HostError(f"{_HELPER} is not on this machine", "Install apt: the lab is made of Debian packages.")
+    helper = _helper()
     config = packages.download_configuration(part)
     by_size = sorted(pins, key=lambda pin: (-pin.size, pin.name))
     batches = [batch for number in range(_STREAMS) if (batch := by_size[number::_STREAMS])]
@@ -102,7 +127,7 @@ def _download(pins: list[PackagePin], mirror: str, part: Path, tell: Callable[[s
     with contextlib.ExitStack() as stack:
         running = []
         for batch, log in zip(batches, logs, strict=True):
-            argv = [str(_HELPER), "download-file", *_arguments(batch, mirror, part)]
+            argv = [helper, "download-file", *_arguments(batch, mirror, part)]
             process = packages.start_apt(argv, config, stack.enter_context(log.open("wb")))
             stack.callback(processes.end, process, 0.0)
             running.append(process)
@@ -114,6 +139,12 @@ def _download(pins: list[PackagePin], mirror: str, part: Path, tell: Callable[[s
         for process, log in zip(running, logs, strict=True)
         if process.returncode != 0
     )
+
+
+def _helper() -> str:
+    if not _HELPER.is_file():
+        raise HostError(f"{_HELPER} is not on this machine", "Install apt: the lab is made of Debian packages.")
+    return str(_HELPER)
 
 
 def _arguments(pins: list[PackagePin], mirror: str, part: Path) -> list[str]:

@@ -31,6 +31,7 @@ class Locked:
     suite: str
     packages: tuple[PackagePin, ...]
     expired: str = ""  # when the suite's Release file expired, if it had when the piece was resolved
+    unsigned: str = ""  # why a package is taken from the mirror's pool without a signed list that names it
 
     @property
     def id(self) -> str:
@@ -100,6 +101,7 @@ def parse(key: str, value: Mapping[str, Any]) -> Locked:
         suite=str(value["suite"]),
         packages=tuple(_pin(**pin) for pin in value["packages"]),
         expired=str(value.get("expired", "")),
+        unsigned=str(value.get("unsigned", "")),
     )
 
 
@@ -114,5 +116,7 @@ def as_data(entry: Locked) -> dict[str, Any]:
     data: dict[str, Any] = {"version": entry.version, "suite": entry.suite}
     if entry.expired:
         data["expired"] = entry.expired
+    if entry.unsigned:
+        data["unsigned"] = entry.unsigned
     data["packages"] = [dataclasses.asdict(pin) for pin in entry.packages]
     return data

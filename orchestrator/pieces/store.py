@@ -8,16 +8,17 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import progress, resources
 from orchestrator.errors import PieceError
-from orchestrator.model import Emulator, Kernel, PackagePin, Piece, PieceKind, Userland
+from orchestrator.model import Emulator, Kernel, PackagePin, Piece, PieceKind, Symbols, Userland
 from orchestrator.pieces import catalogue as catalogues
-from orchestrator.pieces import emulator, kernel, lock, mirror, sysroot, userland
+from orchestrator.pieces import drift as drifts
+from orchestrator.pieces import emulator, kernel, lock, mirror, symbols, sysroot, userland
 from orchestrator.pieces.cache import ARCHIVES, Cache, Entry
 from orchestrator.pieces.catalogue import Catalogue, ImageSpec, unknown
 from orchestrator.pieces.download import Archive, GoneError
@@ -27,8 +28,14 @@ from orchestrator.pieces.resolve import Resolver
 from orchestrator.versions import series
 
 # Raise the number of a kind when its assembler gives other bytes for the same packages.
-_ASSEMBLER = {PieceKind.KERNEL: 1, PieceKind.USERLAND: 1, PieceKind.SYSROOT: 2, PieceKind.EMULATOR: 1}
-_ASSEMBLE: dict[PieceKind, Callable[[Iterable[Path], Path], Mapping[str, str]]] = {
+_ASSEMBLER = {
+    PieceKind.KERNEL: 1,
+    PieceKind.USERLAND: 1,
+    PieceKind.SYSROOT: 2,
+    PieceKind.EMULATOR: 1,
+    PieceKind.SYMBOLS: 1,
+}
+_ASSEMBLE: dict[PieceKind, symbols.Assemble] = {
     PieceKind.KERNEL: kernel.assemble,
     PieceKind.USERLAND: userland.assemble,
     PieceKind.SYSROOT: sysroot.assemble,
@@ -84,7 +91,7 @@ class Store:
     @functools.cached_property
     def resolver(self) -> Resolver:
         """apt, for what the lock does not answer."""
-        return Resolver(self.folder / "apt", self.mirror, self.catalogue)
+        return Resolver(self.folder / "apt", self.mirror, self.catalogue, self.archive)
 
     # --- names -----------------------------------------------------------------------------------------
 
@@ -185,13 +192,44 @@ class Store:
             piece=piece,
         )
 
-    def everything(self) -> list[Wanted]:
-        """All pieces of the catalogue."""
-        return [
+    def kernel_symbols(self, kernel: Kernel) -> Symbols:
+        """The vmlinux of a kernel that is a piece: about 300 MiB to download, 350 to 630 MiB on disk."""
+        piece, entry = self._symbols(kernel.piece)
+        return Symbols(entry.path / "vmlinux", entry.info["info"]["build_id"], pieces=(piece,))
+
+    def userland_symbols(self, userland: Userland) -> Symbols:
+        """The debug files of the libc of a userland that is a piece: about 7 MiB to download."""
+        piece, entry = self._symbols(userland.piece)
+        ids: Mapping[str, str] = entry.info["info"]
+        files = {name: entry.path / f"{name}.debug" for name in symbols.LIBRARIES if name in ids}
+        return Symbols(
+            libc=files["libc"],
+            libc_build_id=ids["libc"],
+            ld=files["ld"],
+            ld_build_id=ids["ld"],
+            libpthread=files.get("libpthread"),
+            libpthread_build_id=ids.get("libpthread", ""),
+            pieces=(piece,),
+        )
+
+    def _symbols(self, of: Piece | None) -> tuple[Piece, Entry]:
+        assert of is not None
+        piece, entry = self._piece(symbols_of(Wanted(of.kind, of.name)))
+        if piece.version != of.version:
+            raise PieceError(
+                f"{of.kind} {of.name} is {of.version}, its symbols are of {piece.version}",
+                "Another lab has changed the cache meanwhile; run it again.",
+            )
+        return piece, entry
+
+    def everything(self, with_symbols: bool = True) -> list[Wanted]:
+        """All pieces of the catalogue; symbols come last, because they go with what stands before them."""
+        found = [
             *(Wanted(PieceKind.KERNEL, name) for name in self.catalogue.kernels),
             *(Wanted(kind, name) for name in self.catalogue.userlands for kind in _USERLAND_KINDS),
             *(Wanted(PieceKind.EMULATOR, name) for name in self.catalogue.emulators),
         ]
+        return [*found, *(symbols_of(wanted) for wanted in found if wanted.kind in symbols.OWNERS and with_symbols)]
 
     def current(self) -> list[Locked]:
         """What the lock names, and what was resolved in its place."""
@@ -199,13 +237,17 @@ class Store:
         return [*self.lock.values(), *(found[0] for found in drifted if found)]
 
     def prepare(self, wanted: Iterable[Wanted]) -> list[Piece]:
-        """Brings many pieces into the cache: one download for all, then built side by side."""
+        """Brings many pieces into the cache: one download for all but symbols, then built side by side."""
         listed = list(dict.fromkeys(wanted))
-        pins = [pin for item in listed for pin in self._missing_pins(item)]
+        pins = [pin for item in listed if item.kind is not PieceKind.SYMBOLS for pin in self._missing_pins(item)]
         with contextlib.suppress(GoneError):  # the piece that it belongs to says so, and what is done about it
             self._fetch(pins)
+        built: dict[Wanted, Piece] = {}
         with ThreadPoolExecutor(2) as pool:
-            return [piece for piece, _ in pool.map(self._piece, listed)]
+            for later in (False, True):  # symbols when it is known whether what they go with has drifted
+                group = [item for item in listed if (item.kind is PieceKind.SYMBOLS) is later]
+                built.update(zip(group, (piece for piece, _ in pool.map(self._piece, group)), strict=True))
+        return [built[item] for item in listed]
 
     def _missing_pins(self, wanted: Wanted) -> tuple[PackagePin, ...]:
         entry, _ = self.known(wanted)
@@ -213,17 +255,32 @@ class Store:
 
     def known(self, wanted: Wanted) -> tuple[Locked | None, str]:
         """What a piece would be built from without asking the mirror, and why that is not the lock's."""
-        locked = self.lock.get(wanted.id)
+        locked = self.named(wanted)
         if locked and (self.cache.folder / entry_name(locked)).is_dir():
             return locked, ""
         return self._drifted(wanted) or (locked, "")
 
+    def named(self, wanted: Wanted) -> Locked | None:
+        """What the lock names for a piece; symbols of another version than what they go with do not count."""
+        entry = self.lock.get(wanted.id)
+        if entry and wanted.kind is PieceKind.SYMBOLS:
+            owner = self._owner(wanted)
+            return entry if owner and symbols.fits(entry, owner) else None
+        return entry
+
+    def _owner(self, wanted: Wanted) -> Locked | None:
+        """The kernel or the userland that symbols go with, as far as it is known."""
+        return self.known(Wanted(*symbols.owner(wanted.name)))[0] if wanted.kind is PieceKind.SYMBOLS else None
+
     # --- one piece -------------------------------------------------------------------------------------
 
     def _piece(self, wanted: Wanted) -> tuple[Piece, Entry]:
-        locked = self.lock.get(wanted.id)
+        locked = self.named(wanted)
         if self._locked and locked is None:
-            raise PieceError(f"{wanted.id} is not in the lock", "Leave out --locked, or run `lab image lock`.")
+            raise PieceError(
+                f"{wanted.id} is not in the lock{self._other_version(wanted)}",
+                "Leave out --locked, or run `lab image lock`.",
+            )
         if locked and (entry := self.cache.get(entry_name(locked), tell=False)):
             return _as_piece(locked, entry), entry
         if not self._locked and (drifted := self._drifted(wanted)):
@@ -238,20 +295,23 @@ class Store:
                         f"{wanted.id}: {reason}", "Leave out --locked, or run `lab image lock --update`."
                     ) from gone
         else:
-            reason = "the lock does not name it"
+            reason = "the lock does not name it" + self._other_version(wanted)
         return self._build(*self._resolve_anew(wanted, reason))
 
     def _build(self, what: Locked, drift: str = "") -> tuple[Piece, Entry]:
         name = entry_name(what)
         entry = self.cache.get(name)
         if entry is None:
-            self._fetch(what.packages)
 
             def assemble(folder: Path) -> Mapping[str, str]:
+                self._fetch(what.packages)  # here: of several labs that need a piece, one downloads
                 with progress.step(f"building {what.kind} {what.name} ({what.version})"):
-                    return _ASSEMBLE[what.kind]([self.archive.path(pin) for pin in what.packages], folder)
+                    return _assembler(what)([self.archive.path(pin) for pin in what.packages], folder)
 
             entry = self.cache.build(name, {"piece": what.id, "packages": _versions(what)}, assemble)
+            for pin in what.packages if what.kind is PieceKind.SYMBOLS else ():
+                if pin.size > _LARGE:
+                    self.archive.drop(pin)
         if drift:
             progress.note(f"{what.id} is not what the lock names: {drift}", once=True)
         return _as_piece(what, entry, drift), entry
@@ -269,35 +329,35 @@ class Store:
         """Ids of the locked pieces that are in the cache."""
         return [key for key, entry in self.lock.items() if (self.cache.folder / entry_name(entry)).is_dir()]
 
+    def _other_version(self, wanted: Wanted) -> str:
+        """Why symbols that the lock has do not count; "" if it has none."""
+        entry, owner = self.lock.get(wanted.id), self._owner(wanted)
+        return f" for {owner.version}, which {owner.id} is: it has {entry.version}" if entry and owner else ""
+
     # --- drift -----------------------------------------------------------------------------------------
 
     def _resolve_anew(self, wanted: Wanted, reason: str) -> tuple[Locked, str]:
         progress.note(f"{wanted.id}: {reason}; it is resolved anew")
-        found = self.resolver.resolve(wanted.kind, wanted.name)
+        owner = self._owner(wanted)
+        if wanted.kind is PieceKind.SYMBOLS and owner is None:
+            self._piece(Wanted(*symbols.owner(wanted.name)))
+            owner = self._owner(wanted)
+        found = self.resolver.resolve(wanted.kind, wanted.name, owner)
         if found.expired:
             reason += f"; the lists of {found.suite} expired on {found.expired}"
-        record = {"lock": self._lock_key(wanted), "reason": reason, "found": lock.as_data(found)}
-        path = self._drift_file(wanted)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=1))
+        drifts.write(self._drift_file(wanted), self._lock_key(wanted), found, reason)
         return found, reason
 
     def _drifted(self, wanted: Wanted) -> tuple[Locked, str] | None:
         """What was resolved earlier in place of the lock's entry, as long as the lock is the same."""
-        try:
-            record = json.loads(self._drift_file(wanted).read_text())
-            if record["lock"] != self._lock_key(wanted):
-                return None
-            return lock.parse(wanted.id, record["found"]), str(record["reason"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return drifts.read(self._drift_file(wanted), wanted.id, self._lock_key(wanted))
 
     def _drift_file(self, wanted: Wanted) -> Path:
         return self.folder / "drift" / f"{wanted.kind}-{wanted.name}.json"
 
     def _lock_key(self, wanted: Wanted) -> str:
-        entry = self.lock.get(wanted.id)
-        return _key(entry) if entry else ""
+        entries = (self.lock.get(wanted.id), self._owner(wanted))
+        return "/".join(_key(entry) for entry in entries if entry)
 
 
 def _globs(name: str, pattern: str) -> bool:
@@ -305,6 +365,16 @@ def _globs(name: str, pattern: str) -> bool:
     return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name))
 
 
+def symbols_of(owner: Wanted) -> Wanted:
+    """The symbols of a kernel or a userland."""
+    return Wanted(PieceKind.SYMBOLS, symbols.name(owner.kind, owner.name))
+
+
+def _assembler(what: Locked) -> symbols.Assemble:
+    return symbols.assembler(what.name) if what.kind is PieceKind.SYMBOLS else _ASSEMBLE[what.kind]
+
+
+_LARGE = 50 << 20  # bytes: a package of debug information that is not worth keeping once its piece is built
 _USERLAND_KINDS = (PieceKind.USERLAND, PieceKind.SYSROOT)
 
 

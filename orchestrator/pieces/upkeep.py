@@ -9,12 +9,12 @@ from orchestrator import progress
 from orchestrator.errors import PieceError
 from orchestrator.model import PieceKind
 from orchestrator.pieces import catalogue as catalogues
-from orchestrator.pieces import lock
+from orchestrator.pieces import lock, symbols
 from orchestrator.pieces.catalogue import unknown
 from orchestrator.pieces.download import digest
 from orchestrator.pieces.lock import Lock
 from orchestrator.pieces.prune import remove_entry
-from orchestrator.pieces.store import Store, Wanted, entry_name
+from orchestrator.pieces.store import Store, Wanted, entry_name, symbols_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ def default(store: Store) -> list[Wanted]:
     ]
 
 
+def with_symbols(wanted: Iterable[Wanted]) -> list[Wanted]:
+    """The pieces, and the symbols of the kernels and userlands among them."""
+    listed = list(wanted)
+    return [*listed, *(symbols_of(one) for one in listed if one.kind in symbols.OWNERS)]
+
+
 def _select(store: Store, name: str) -> list[Wanted]:
     everything = {wanted.id: wanted for wanted in store.everything()}
     if name in everything:
@@ -87,9 +93,10 @@ def relock(store: Store, *, update: bool) -> list[str]:
     new: dict[str, lock.Locked] = {}
     for wanted in store.everything():
         old = store.lock.get(wanted.id)
-        if old is None or update:
+        owner = new.get(Wanted(*symbols.owner(wanted.name)).id) if wanted.kind is PieceKind.SYMBOLS else None
+        if old is None or update or (owner and not symbols.fits(old, owner)):
             progress.update("resolving", wanted.id)
-            new[wanted.id] = store.resolver.resolve(wanted.kind, wanted.name)
+            new[wanted.id] = store.resolver.resolve(wanted.kind, wanted.name, owner)
         else:
             new[wanted.id] = old
     _check_pairs(new)
@@ -130,7 +137,7 @@ def verify(store: Store) -> list[str]:
             else:
                 store.prepare([Wanted(entry.kind, entry.name)])
                 found.append(f"{name}: {damage}; built anew")
-    for path in sorted((store.folder / "user").glob("*.cpio")):
+    for path in sorted((store.folder / "user").glob("[!.]*")):
         if digest(path)[:32] != path.stem:
             path.unlink()
             found.append(f"{path.name}: changed; removed, it is packed again when it is needed")

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import mmap
 import os
-import posixpath
 import re
 import shutil
 import stat
@@ -20,7 +19,7 @@ from typing import IO
 from orchestrator import progress, resources
 from orchestrator.errors import UsageError
 from orchestrator.model import Kernel, Userland
-from orchestrator.pieces import cpio
+from orchestrator.pieces import cpio, own_symbols
 from orchestrator.pieces.cache import Cache
 from orchestrator.pieces.download import digest
 from orchestrator.pieces.kernel import bzimage_release, pack_modules
@@ -40,12 +39,14 @@ _MAGIC = {
     b"#!": "a script",
     b"PK": "a zip file",
 }
-_LIBC = ("lib/x86_64-linux-gnu/libc.so.6", "lib64/libc.so.6", "lib/libc.so.6")
 _SKELETON = ("dev", "proc", "sys", "run", "root", "tmp", "etc")
 
 
-def user_kernel(path: Path, modules: Path | None = None, cache: Path | None = None) -> Kernel:
-    """A kernel that the user built, with the modules that it needs to be reached. UsageError if it is none."""
+def user_kernel(
+    path: Path, modules: Path | None = None, cache: Path | None = None, vmlinux: Path | None = None
+) -> Kernel:
+    """A kernel that the user built, with the modules that it needs to be reached, and its vmlinux if one is given or
+    found. UsageError if it is none."""
     if not path.is_file():
         raise UsageError(f"{path}: {_what(path)}, not a kernel", _NEED_KERNEL)
     with path.open("rb") as stream:
@@ -59,22 +60,26 @@ def user_kernel(path: Path, modules: Path | None = None, cache: Path | None = No
     archive = None
     if modules is not None:
         archive = _stored(cache or resources.cache(), lambda out: out.write(pack_modules(modules)))
-    return Kernel(str(path), path.absolute(), archive, config=None, release=release)
+    debug = own_symbols.vmlinux(path, release, modules, vmlinux)
+    return Kernel(str(path), path.absolute(), archive, config=None, release=release, vmlinux=debug)
 
 
 def user_userland(path: Path, cache: Path | None = None) -> Userland:
     """A userland that the user made, packed as it is, with the folders that a guest needs added."""
     if not path.exists():
         raise UsageError(f"{path}: {_what(path)}", "Give a folder or a tar file with a root file system.")
+    cache = cache or resources.cache()
     with progress.step(f"packing {path}"), contextlib.ExitStack() as stack:
         if path.is_dir():
             nodes = list(_from_folder(path))
         else:
             nodes = list(_from_tar(path, Path(stack.enter_context(tempfile.TemporaryDirectory()))))
         glibc = _glibc(path, nodes)
-        archive = _stored(cache or resources.cache(), lambda out: cpio.write(out, _completed(nodes)))
+        archive = _stored(cache, lambda out: cpio.write(out, _completed(nodes)))
+        tree = {node.path: node for node in nodes}
+        symbols = own_symbols.libraries(tree, lambda found: found if path.is_dir() else _kept(cache, found))
     sysroot = path.absolute() if (path / "usr/include/stdio.h").is_file() else None
-    return Userland(str(path), glibc, archive, sysroot)
+    return Userland(str(path), glibc, archive, sysroot, symbols=symbols)
 
 
 def _vmlinux_release(path: Path) -> str:
@@ -125,8 +130,13 @@ def _what(path: Path) -> str:
     return next((what for magic, what in _MAGIC.items() if head.startswith(magic)), "a file of unknown kind")
 
 
-def _stored(cache: Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """The archive that ``write`` writes, in the cache under its content's hash."""
+def _kept(cache: Path, file: Path) -> Path:
+    """A copy in the cache of what was unpacked only for now."""
+    return _stored(cache, lambda out: out.write(file.read_bytes()), ".debug")
+
+
+def _stored(cache: Path, write: Callable[[IO[bytes]], object], suffix: str = ".cpio") -> Path:
+    """The file that ``write`` writes, in the cache under its content's hash."""
     folder = cache / "user"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as scratch:
@@ -137,7 +147,7 @@ def _stored(cache: Path, write: Callable[[IO[bytes]], object]) -> Path:
             os.fsync(stream.fileno())
         name = digest(new)[:32]
         Cache(cache).hold(f"user-{name}")
-        return new.replace(folder / f"{name}.cpio")
+        return new.replace(folder / f"{name}{suffix}")
 
 
 def _from_folder(root: Path) -> Iterator[cpio.Node]:
@@ -212,14 +222,10 @@ def _completed(nodes: list[cpio.Node]) -> list[cpio.Node]:
 def _glibc(path: Path, nodes: list[cpio.Node]) -> str:
     """The version that the tree's libc.so.6 states."""
     tree = {node.path: node for node in nodes}
-    for name in (f"{prefix}{libc}" for libc in _LIBC for prefix in ("usr/", "")):
-        node = tree.get(name)
-        if node and stat.S_ISLNK(node.mode) and isinstance(node.data, bytes):  # glibc before 2.34
-            node = tree.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), os.fsdecode(node.data))))
-        if node and isinstance(node.data, Path):
-            found = re.search(rb"GNU C Library [^\n]*version (\d+\.\d+)", node.data.read_bytes())
-            if found:
-                return found[1].decode()
+    for folder in own_symbols.FOLDERS:
+        libc = own_symbols.resolved(tree, f"{folder}/libc.so.6")  # a symlink before glibc 2.34
+        if libc and (found := re.search(rb"GNU C Library [^\n]*version (\d+\.\d+)", libc.read_bytes())):
+            return found[1].decode()
     raise UsageError(
         f"{path}: no glibc in it (libc.so.6 in lib, lib64 or lib/x86_64-linux-gnu)",
         "A userland is the root file system of an x86-64 Linux with glibc, a shell and dropbear.",
