@@ -17,17 +17,20 @@ _MIB = 1 << 20
 
 @app.command("list")
 def list_() -> None:
-    """Show all kernels, userlands, sysroots, emulators and images: version, locked, cached, size."""
+    """Show all kernels, userlands, sysroots, emulators, symbols and images: version, locked, cached, size."""
     from orchestrator.pieces import upkeep
 
     store = _store()
-    typer.echo(f"{'KIND':<9} {'NAME':<10} {'VERSION':<18} {'LOCKED':<7} {'CACHED':<7} {'SIZE':>10}")
-    for row in upkeep.rows(store):
+    typer.echo(f"{'KIND':<9} {'NAME':<18} {'VERSION':<18} {'LOCKED':<7} {'CACHED':<7} {'SIZE':>10}")
+    rows = upkeep.rows(store)
+    for row in rows:
         size = f"{row.size / _MIB:.1f} MiB" if row.cached else "-"
         yes = (("yes" if row.locked else "no"), ("yes" if row.cached else "no"))
-        typer.echo(f"{row.kind:<9} {row.name:<10} {row.version or '?':<18} {yes[0]:<7} {yes[1]:<7} {size:>10}")
+        typer.echo(f"{row.kind:<9} {row.name:<18} {row.version or '?':<18} {yes[0]:<7} {yes[1]:<7} {size:>10}")
         if row.drift:
             typer.echo(f"          not what the lock names: {row.drift}")
+    total = sum(row.size for row in rows) / _MIB
+    typer.echo(f"{'':<9} {'in all':<18} {'':<18} {'':<7} {'':<7} {total:>6.1f} MiB")
     typer.echo(f"\n{'IMAGE':<10} {'KERNEL':<8} USERLAND")
     for image in store.catalogue.images.values():
         typer.echo(f"{image.name:<10} {image.kernel:<8} {image.userland}")
@@ -35,22 +38,36 @@ def list_() -> None:
 
 @app.command()
 def build(
-    names: Annotated[list[str] | None, typer.Argument(help="Images or pieces (6.1, bookworm, kernel/6.1).")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Build everything in the catalogue.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Images or pieces (6.1, bookworm, kernel/6.1, symbols/kernel-6.1).")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Build everything in the catalogue; symbols too: 1.2 GiB more to download.")
+    ] = False,
+    symbols: Annotated[
+        bool | None, typer.Option(help="With the symbols of kernels and userlands, or without; --all has them.")
+    ] = None,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Build pieces into the cache: those named, or all, or what a run without options needs."""
+    """Build pieces into the cache: those named, or all, or what a run without options needs.
+
+    Symbols, to look inside kernel and libc, are large: a kernel's are 260 to 340 MiB to download.
+    """
     from orchestrator.pieces import upkeep
 
     store = _store(mirror, locked)
-    wanted = store.everything() if everything else upkeep.select(store, names or ())
+    if everything:
+        wanted = store.everything(with_symbols=symbols is not False)
+    else:
+        wanted = upkeep.select(store, names or ()) or upkeep.default(store)
+        wanted = upkeep.with_symbols(wanted) if symbols else wanted
     with options.shown(quiet):
-        pieces = store.prepare(wanted or upkeep.default(store))
+        pieces = store.prepare(wanted)
     for piece in pieces:
         drift = f" (not what the lock names: {piece.drift})" if piece.drift else ""
-        typer.echo(f"{piece.kind:<9} {piece.name:<10} {piece.version:<18} {piece.path}{drift}")
+        typer.echo(f"{piece.kind:<9} {piece.name:<18} {piece.version:<18} {piece.path}{drift}")
 
 
 @app.command("lock")

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Lab
 
-from orchestrator import progress, resources
+from orchestrator import elf, progress, resources
 from orchestrator.errors import PieceError
-from orchestrator.pieces import Store, upkeep
+from orchestrator.pieces import Store, Wanted, upkeep
 from orchestrator.pieces.cache import _describe
 from orchestrator.pieces.download import digest
 
@@ -34,8 +35,13 @@ BUILD = (
 def archives() -> Path:
     """The folder with all packages, fetched once."""
     store = Store(cache=resources.cache())
-    store.prepare(store.everything())
+    store.prepare(pieces_of(store))
     return store.archive.folder
+
+
+def pieces_of(store: Store) -> list[Wanted]:
+    """All pieces but the kernels' symbols, whose packages of some 300 MiB are not kept."""
+    return [wanted for wanted in store.everything() if not wanted.name.startswith("kernel-")]
 
 
 @pytest.fixture
@@ -62,7 +68,7 @@ def test_same_lock_same_bytes(cache: Path, archives: Path) -> None:
     first = Store(cache=archives.parent)
     second = Store(cache=cache, mirror=NOWHERE)
     for one, other in zip(
-        first.prepare(first.everything()), second.prepare(second.everything()), strict=True
+        first.prepare(pieces_of(first)), second.prepare(pieces_of(second)), strict=True
     ):
         assert one.path != other.path
         assert _describe(one.path) == _describe(other.path), one.name
@@ -127,7 +133,7 @@ def test_damaged_package_is_fetched_again(tmp_path: Path) -> None:
 
 def test_no_network(cache: Path, tmp_path: Path) -> None:
     filled = Store(cache=cache, mirror=NOWHERE)
-    filled.prepare(filled.everything())
+    filled.prepare(pieces_of(filled))
     shutil.rmtree(cache / "archives")
     again = Store(cache=cache, mirror=NOWHERE)
     assert again.kernel("6.12").vmlinuz.is_file()
@@ -219,3 +225,24 @@ def test_lock_is_what_apt_resolves(tmp_path: Path, archives: Path) -> None:
     assert lines and new.keys() == old.keys()
     for key in ("kernel/6.1", "userland/bookworm", "sysroot/bullseye"):
         assert len(new[key].packages) == len(old[key].packages)
+
+
+def test_symbols_are_those_of_the_running_kernel(archives: Path, lab: Lab) -> None:
+    """The default kernel's only: its package is 300 MiB to download, once."""
+    store = Store(cache=archives.parent)
+    name = store.image().kernel
+    found = store.kernel_symbols(store.kernel(name))
+    done = lab("exec", "-q", "-k", name, "--", "/lab/labrun probe")
+    assert done.returncode == 0, done.stderr
+    assert found.vmlinux and elf.build_id(found.vmlinux) == found.vmlinux_build_id
+    assert re.search(rf"^probe \d+ name=buildid\n{found.vmlinux_build_id}$", done.stdout, re.MULTILINE)
+    assert re.search(r"^probe \d+ name=vmcoreinfo\n0x[0-9a-f]+ [0-9a-f]+$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["bullseye", "bookworm", "trixie", "testing"])
+def test_symbols_of_a_libc_describe_its_allocator(archives: Path, name: str) -> None:
+    store = Store(cache=archives.parent)
+    found = store.userland_symbols(store.userland(name))
+    assert found.libc and found.ld and (found.libpthread is not None) == (name == "bullseye")
+    shown = subprocess.run(["readelf", "-sW", str(found.libc)], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"\bmain_arena$", shown, re.MULTILINE) and re.search(r"\bmp_$", shown, re.MULTILINE)

@@ -91,6 +91,40 @@ def vmlinux(release: str, *, pvh: bool = True, machine: int = 62) -> bytes:
     return head + segment + note + f"Linux version {release} (x@y)\n".encode()
 
 
+def note(kind: int, owner: bytes, content: bytes, align: int = 4) -> bytes:
+    """One ELF note; elf(5)."""
+    head = struct.pack("<III", len(owner) + 1, len(content), kind) + owner + b"\0"
+    head += bytes(-len(head) % align)
+    return head + content + bytes(-len(content) % align)
+
+
+def elf(
+    build_id: bytes = b"", *, dwarf: bool = False, link: tuple[str, int] | None = None, more: bytes = b"", kind: int = 1
+) -> bytes:
+    """An ELF file with sections: a build-id, debug information (of that section type), the link to a debug file."""
+    named: list[tuple[str, int, bytes]] = [("", 0, b"")]
+    if build_id:
+        named.append((".note.gnu.build-id", 7, note(1, b"Other", b"x") + note(3, b"GNU", build_id)))
+    if dwarf:
+        named.append((".debug_info", kind, b"DWARF"))
+    if link:
+        name = link[0].encode() + b"\0"
+        named.append((".gnu_debuglink", 1, name + bytes(-len(name) % 4) + struct.pack("<I", link[1])))
+    named += [(".rodata", 1, more), (".shstrtab", 3, b"")]
+    strings, content, table = b"", b"", b""
+    for name, _, _ in named:
+        strings += name.encode() + b"\0"
+    named[-1] = (".shstrtab", 3, strings)
+    at = 0
+    for name, section, data in named:
+        table += struct.pack("<IIQQQQIIQQ", at, section, 0, 0, 64 + len(content), len(data), 0, 0, 4, 0)
+        at, content = at + len(name) + 1, content + data
+    head = b"\x7fELF\x02\x01\x01" + bytes(9)
+    head += struct.pack("<HHIQQQI", 3, 62, 1, 0, 0, 64 + len(content), 0)
+    head += struct.pack("<HHHHHH", 64, 56, 0, 64, len(named), len(named) - 1)
+    return head + content + table
+
+
 def module(*depends: str) -> bytes:
     """A kernel module's .modinfo."""
     return b"\x7fELF\0license=GPL\0depends=" + ",".join(depends).encode() + b"\0name=x\0"

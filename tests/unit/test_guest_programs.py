@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import wire
+from orchestrator.elf import build_id
 
 GUEST = Path(__file__).resolve().parents[2] / "guest"
 STRICT = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static")
@@ -439,6 +440,9 @@ def test_probes(built: Path, tmp_path: Path) -> None:
     assert labrun.end() == 0
     probes = {frame.attributes["name"]: frame.text for frame in labrun.of("probe")}
     assert f"release = {os.uname().release}\n" in probes["uname"]
+    assert probes["buildid"].strip() == build_id(Path("/sys/kernel/notes"))
+    vmcoreinfo = Path("/sys/kernel/vmcoreinfo")
+    assert probes.get("vmcoreinfo") == (vmcoreinfo.read_text() if vmcoreinfo.exists() else None)
     assert f"kernel.ostype = {os.uname().sysname}\n" in probes["sysctl"]
     assert probes["pagesize"] == f"{os.sysconf('SC_PAGESIZE')}\n"
     assert [frame.type for frame in labrun.frames][:: len(labrun.frames) - 1] == ["hello", "bye"]

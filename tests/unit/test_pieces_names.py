@@ -60,6 +60,18 @@ def test_select_by_any_name(store: Store) -> None:
     assert [wanted.id for wanted in upkeep.select(store, ["kernel/6.1"])] == ["kernel/6.1"]
     assert [wanted.id for wanted in upkeep.select(store, ["2.36"])] == ["userland/bookworm", "sysroot/bookworm"]
     assert len(upkeep.default(store)) == 4
+    assert [wanted.id for wanted in upkeep.select(store, ["symbols/kernel-6.1"])] == ["symbols/kernel-6.1"]
+
+
+def test_symbols_come_only_when_they_are_asked_for(store: Store) -> None:
+    named = [wanted for name in ("6.1", "bookworm", "default") for wanted in upkeep.select(store, [name])]
+    assert not [wanted for wanted in (*named, *upkeep.default(store)) if wanted.kind is PieceKind.SYMBOLS]
+    added = set(upkeep.with_symbols(named)) - set(named)
+    assert {wanted.name for wanted in added} == {f"kernel-{k}" for k in ("6.1", "6.12")} | {
+        f"userland-{u}" for u in ("bookworm", "trixie")}  # fmt: skip
+    without = store.everything(with_symbols=False)
+    assert store.everything()[: len(without)] == without
+    assert {wanted.kind for wanted in store.everything()[len(without) :]} == {PieceKind.SYMBOLS}
 
 
 def test_shipped_catalogue_is_locked() -> None:
