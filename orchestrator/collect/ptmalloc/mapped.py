@@ -1,0 +1,100 @@
+"""Chunks with a mapping of their own (IS_MMAPPED). No list of glibc's has them: they are looked for at the
+places where malloc puts them, until as many are found as mp_ counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from orchestrator.collect.ptmalloc import rules
+from orchestrator.collect.ptmalloc.layout import ChunkWords
+from orchestrator.collect.ptmalloc.memory import PAGE, Mapping, Memory, Unreadable
+from orchestrator.collect.ptmalloc.model import Mapped
+
+MAX_MAPPED = 1 << 20
+
+
+def find_mapped(memory: Memory, count: int, total: int, taken: Iterable[tuple[int, int]],
+                words: ChunkWords) -> list[Mapped]:
+    """``count`` and ``total`` (bytes) are what mp_ says; ``taken`` are stretches that are something else. It ends
+    when both are reached, ``total`` but for what 2.43 counts too much (see process_checks)."""
+    found: list[Mapped] = []
+    if count <= 0:
+        return found
+    occupied, left = sorted(taken), total
+    for mapping in memory.mappings:
+        if not mapping.is_private_data:
+            continue
+        for start, end in _free_parts(mapping, occupied):
+            for chunk in _scan(memory, start, end, words):
+                found.append(chunk)
+                left -= chunk.end - chunk.start
+                if len(found) >= MAX_MAPPED or (len(found) >= count and left < PAGE):
+                    return found
+    return found
+
+
+def _free_parts(mapping: Mapping, occupied: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The parts of a mapping that are not occupied."""
+    low = mapping.start
+    for start, end in occupied:
+        if start < mapping.end and end > low:
+            if start > low:
+                yield low, start
+            low = max(low, end + PAGE - 1 & -PAGE)
+    if low < mapping.end:
+        yield low, mapping.end
+
+
+def _scan(memory: Memory, start: int, end: int, words: ChunkWords) -> Iterator[Mapped]:
+    """Page by page; what a chunk has is passed over."""
+    page = start
+    while page < end:
+        found = _at_page(memory, page, end, words)
+        if found is not None:
+            yield found
+            page = found.end
+        else:
+            page += PAGE
+
+
+def _at_page(memory: Memory, page: int, end: int, words: ChunkWords) -> Mapped | None:
+    """The chunk whose mapping begins with this page. Its header is there; when memalign() moved the chunk to an
+    aligned place the old header stays, and what it says is no longer true."""
+    header = _header(memory, page, words, narrow=False)
+    if header is None:
+        return None
+    prev, word = header
+    if word & rules.SIZE_BITS != rules.IS_MMAPPED or prev & ~rules.MMAP_HP:
+        return None
+    for power in range(5, (end - page).bit_length()):
+        chunk = (page + rules.HEADER + (1 << power) - 1 & -(1 << power)) - rules.HEADER
+        # up to 2.42 the space before it had to be enough for a chunk: _int_memalign()
+        for place in (chunk, chunk + (1 << power)):
+            header = _header(memory, place, words, narrow=True) if page < place < end - rules.HEADER else None
+            if header is not None and header[0] & ~rules.MMAP_HP == place - page:
+                found = _fitting(place, *header, page, end)
+                if found is not None:
+                    return found
+    return _fitting(page, prev, word, page, end)
+
+
+def _header(memory: Memory, chunk: int, words: ChunkWords, narrow: bool) -> tuple[int, int] | None:
+    """prev_size and the size word; None where they can't be read."""
+    try:
+        read = memory.words(chunk, max(words.prev, words.size) + 1, narrow)
+    except Unreadable:
+        return None
+    return read[words.prev], read[words.size]
+
+
+def _fitting(chunk: int, prev: int, word: int, start: int, end: int) -> Mapped | None:
+    """The chunk, if its mapping ends with a page: mmap_size()."""
+    size = word & ~rules.SIZE_BITS
+    if word & rules.SIZE_BITS != rules.IS_MMAPPED or size < rules.MINSIZE:
+        return None
+    # 614cfd0f8a28 (2.43): its size does not count the header's worth of bytes that are left at the end
+    for trailer in (rules.HEADER, 0):
+        stop = chunk + size + trailer
+        if stop <= end and stop & PAGE - 1 == 0:
+            return Mapped(chunk, prev, word, start, stop)
+    return None

@@ -1,0 +1,168 @@
+"""The memory of a stopped process as 64-bit words: read in blocks, each once, within bounds.
+
+Nothing is asked of the reader that the process has not mapped readable. What can't be read is an Unreadable,
+and too much of it an OutOfBudget, which ends the collection: a guest's memory may say anything.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+WORD = 8
+PAGE = 4096
+BLOCK = 1 << 18  # bytes read at a time, aligned to itself
+MAX_BYTES = 3 << 30  # of one process in one collection
+VM_READ, VM_WRITE = 1, 2  # include/linux/mm.h
+ADDRESS_END = 1 << 57  # of the user half, with 5-level page tables
+
+
+class Unreadable(Exception):
+    """There is no such memory, or it can't be read."""
+
+    def __init__(self, address: int, why: str) -> None:
+        super().__init__(f"{address:#x} {why}")
+        self.address = address
+
+
+class OutOfBudget(Exception):
+    """The collection took too long, or read too much."""
+
+
+class Reader(Protocol):
+    """Bytes of the process. ``read`` raises OSError where it has none."""
+
+    def read(self, address: int, size: int, /) -> bytes:
+        """``size`` bytes from ``address`` on."""
+
+
+@dataclass(frozen=True, order=True)
+class Mapping:
+    """One mapping: [start, end), vm_flags, offset in the file in pages, the file's name ("" if there is none)."""
+
+    start: int
+    end: int
+    flags: int
+    pgoff: int = 0
+    file: str = ""
+
+    @property
+    def is_private_data(self) -> bool:
+        """Whether malloc may have it: no file, readable and writable."""
+        return not self.file and self.flags & (VM_READ | VM_WRITE) == VM_READ | VM_WRITE
+
+
+@dataclass(frozen=True)
+class Block:
+    """``words`` from ``start`` on, up to ``end``."""
+
+    start: int
+    end: int
+    words: memoryview
+
+
+class Memory:
+    """``word(address)`` and friends. ``seconds`` is how long all of the collection may take."""
+
+    def __init__(self, reader: Reader, mappings: Sequence[Mapping], seconds: float = 60.0) -> None:
+        self.mappings = sorted(mappings)
+        self._reader = reader
+        self._starts = [mapping.start for mapping in self.mappings]
+        self._last = Block(0, 0, memoryview(b"").cast("Q"))
+        self._blocks: dict[int, Block] = {}
+        self._pages: dict[int, Block] = {}
+        self._left = MAX_BYTES
+        self._deadline = time.monotonic() + seconds
+
+    def check_time(self) -> None:
+        """Raises OutOfBudget when the time is over."""
+        if time.monotonic() > self._deadline:
+            raise OutOfBudget("the collection took too long")
+
+    def mapping(self, address: int) -> Mapping | None:
+        """The mapping around an address."""
+        place = bisect_right(self._starts, address) - 1
+        if place < 0 or address >= self.mappings[place].end:
+            return None
+        return self.mappings[place]
+
+    def run_end(self, address: int) -> int:
+        """The end of the unbroken row of private data mappings that ``address`` is in; 0: it is in none."""
+        place = bisect_right(self._starts, address) - 1
+        end = 0
+        for mapping in self.mappings[max(place, 0) :]:
+            if not mapping.is_private_data or not mapping.start <= (end or address) < mapping.end:
+                break
+            end = mapping.end
+        return end
+
+    def block(self, address: int, narrow: bool = False) -> Block:
+        """The block with that address, which is a multiple of 8. ``narrow``: if it is to be read, then its page
+        only, because what lies around it is hardly wanted. Raises Unreadable."""
+        found = self._blocks.get(address & -BLOCK)
+        if found is not None and found.start <= address < found.end:
+            return found
+        found = self._pages.get(address & -PAGE)
+        return found if found is not None else self._fetch(address, narrow)
+
+    def _fetch(self, address: int, narrow: bool) -> Block:
+        self.check_time()
+        mapping = self.mapping(address)
+        if mapping is None or not mapping.flags & VM_READ:
+            raise Unreadable(address, "is not mapped" if mapping is None else "is not readable")
+        page, window = address & -PAGE, address & -BLOCK
+        start, end = max(mapping.start, window), min(mapping.end, window + BLOCK)
+        if narrow or window in self._blocks:  # another mapping has the window
+            return self._pages.setdefault(page, self._read_page(page))
+        try:
+            return self._blocks.setdefault(window, self._read(start, end))
+        except OSError:  # a page of it is not there: in a file mapping that is so until it is touched
+            return self._pages.setdefault(page, self._read_page(page))
+
+    def _read_page(self, page: int) -> Block:
+        try:
+            return self._read(page, page + PAGE)
+        except OSError as error:
+            raise Unreadable(page, f"can't be read: {error}") from None
+
+    def _read(self, start: int, end: int) -> Block:
+        self._left -= end - start
+        if self._left < 0:
+            raise OutOfBudget(f"more than {MAX_BYTES >> 20} MiB of the process were to be read")
+        data = self._reader.read(start, end - start)
+        if len(data) != end - start:
+            raise OSError(f"{len(data)} bytes of {end - start}")
+        return Block(start, end, memoryview(data).cast("Q"))
+
+    def word(self, address: int) -> int:
+        """The 64-bit word at an address."""
+        if address & 7:
+            raise Unreadable(address, "is not aligned")
+        block = self.block(address)
+        return block.words[(address - block.start) >> 3]
+
+    def words(self, address: int, count: int, narrow: bool = False) -> Sequence[int]:
+        """``count`` words from an address on."""
+        if address & 7:
+            raise Unreadable(address, "is not aligned")
+        block = self._last
+        if not block.start <= address < block.end:
+            block = self._last = self.block(address, narrow)
+        first = (address - block.start) >> 3
+        if address + count * WORD <= block.end:
+            return block.words[first : first + count]
+        return [self.word(address + WORD * index) for index in range(count)]
+
+    def number(self, address: int, size: int, signed: bool = False) -> int:
+        """An integer of 1, 2, 4 or 8 bytes."""
+        return int.from_bytes(self.bytes(address, size), "little", signed=signed)
+
+    def bytes(self, address: int, size: int) -> bytes:
+        """``size`` bytes; for small things."""
+        first = address & -WORD
+        count = (address + size - first + WORD - 1) // WORD
+        content = b"".join(word.to_bytes(WORD, "little") for word in self.words(first, count))
+        return content[address - first : address - first + size]
