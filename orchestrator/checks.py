@@ -28,8 +28,9 @@ class CheckError(ValueError):
 
 @dataclass(frozen=True)
 class Signature:
-    """How an observation is asked for. ``kinds`` of its arguments: text, regex, symbol, kconfig, checkpoint,
-    mapping, window, syscall, function, event, path ("f > g > h": functions)."""
+    """How an observation is asked for. ``kinds`` of its arguments: text, regex, symbol, kconfig, checkpoint, mapping
+    (a name or an address), number and list (any expression that is one), window, syscall, function, event, path
+    ("f > g > h": functions)."""
 
     kinds: tuple[str, ...]
     at: bool = False  # takes at=, and without it means the checkpoint of the expectation
@@ -64,7 +65,29 @@ OBSERVATIONS = {
     "events": Signature(("window", "event"), options=("pid",), level="T"),
     "chain": Signature(("window", "path"), options=_WHICH, level="T"),
     "sequence": Signature(("window", "path"), options=("pid",), level="T"),
+    "mm": Signature((), at=True, options=("pid",), level="K"),
+    "vm_area": Signature(("mapping",), at=True, options=("pid",), level="K"),
+    "vm_areas": Signature((), at=True, options=("pid",), level="K"),
+    "tasks": Signature((), at=True, options=("pid",), level="K"),
+    "walk": Signature(("number",), at=True, options=("pid",), level="K"),
+    "pages": Signature((), at=True, options=("pid",), level="K"),
+    "tables": Signature((), at=True, options=("pid",), level="K"),
+    "malloc_par": Signature((), at=True, options=("pid",), level="H"),
+    "arenas": Signature((), at=True, options=("pid",), level="H"),
+    "arena": Signature(("number",), at=True, options=("pid",), level="H"),
+    "heaps": Signature((), at=True, options=("pid",), level="H"),
+    "chunk": Signature(("number",), at=True, options=("pid",), level="H"),
+    "chunks_of": Signature(("list",), at=True, options=("pid",), level="H"),
+    "chunks": Signature(("text",), at=True, options=("pid",), level="H"),
+    "bins": Signature(("text",), at=True, options=("pid",), level="H"),
+    "bin": Signature(("number",), at=True, options=("pid",), level="H"),
+    "threads": Signature((), at=True, options=("pid",), level="H"),
+    "thread": Signature(("number",), at=True, options=("pid",), level="H"),
+    "stacks": Signature((), at=True, options=("pid",), level="H"),
+    "heap_flaws": Signature((), at=True, options=("pid",), level="H"),
+    "heap_sums": Signature((), at=True, options=("pid",), level="H"),
 }
+PARTS = {"K": "kernel", "H": "heap"}  # levels that are read from the paused guest, as `inspect:` names them
 NAMES = ("exit_code", "exit_signal", "output", "page_size", "kernel", "glibc")
 UNITS = ("KiB", "MiB", "GiB", "unlimited")
 BUILTINS = ("len", "min", "max", "sum", "abs", "sorted", "set", "any", "all", "int")
@@ -155,8 +178,8 @@ def _allow_call(node: ast.Call) -> None:
 
 def _allow_argument(function: str, kind: str, argument: ast.expr) -> None:
     literal = isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-    if kind == "mapping":
-        return  # a name, or any expression that is an address
+    if kind in ("mapping", "number", "list"):
+        return  # any expression
     if not literal:
         raise CheckError(f"{function}() takes a text in quotation marks here")
     assert isinstance(argument, ast.Constant)
@@ -203,7 +226,7 @@ def checkpoints(tree: ast.AST) -> Iterator[str]:
     for name, node in calls(tree):
         signature = OBSERVATIONS[name]
         if signature.at:
-            yield next((text(k.value) for k in node.keywords), "")
+            yield next((text(k.value) for k in node.keywords if k.arg == "at"), "")
         if "checkpoint" in signature.kinds:
             yield text(node.args[signature.kinds.index("checkpoint")])
 

@@ -17,6 +17,7 @@ import simpleeval  # type: ignore[import-untyped]
 
 from orchestrator import checks
 from orchestrator.collect.lines import EvidenceError
+from orchestrator.kernel_objects import WalkView
 from orchestrator.model import (
     Checkpoint,
     Ending,
@@ -30,7 +31,7 @@ from orchestrator.model import (
 )  # fmt: skip
 from orchestrator.names import signal_name
 from orchestrator.observations import Observations
-from orchestrator.observed import HasAttributes, ObservationError, Observed, Row, Rows, VmaView
+from orchestrator.observed import HasAttributes, LeftOut, ObservationError, Observed, Row, Rows, VmaView
 from orchestrator.versions import Version
 
 MAX_EVIDENCE = 12  # lines of one operand
@@ -138,6 +139,8 @@ def _expectation(expectation: Expectation, run: Observations) -> Finding:
     for variant in expectation.variants:
         try:
             matches = not variant.when or _boolean(_Evaluator(run, expectation.at), checks.parse(variant.when).body)
+        except LeftOut as error:
+            return _finding(expectation, variant, Outcome.SKIP, str(error))
         except (ObservationError, EvidenceError, *_CHECK_ERRORS) as error:
             return _finding(expectation, variant, Outcome.ERROR, f"when: {_words(error)}")
         if matches:
@@ -153,6 +156,8 @@ def _check(expectation: Expectation, variant: Variant, run: Observations) -> Fin
     try:
         tree = checks.parse(variant.check)
         holds = _boolean(_Evaluator(run, expectation.at), tree.body)
+    except LeftOut as error:
+        return _finding(expectation, variant, Outcome.SKIP, str(error))
     except (ObservationError, EvidenceError, *_CHECK_ERRORS) as error:
         return _finding(
             expectation, variant, Outcome.ERROR, _words(error), _operands_of(variant.check, expectation, run)
@@ -288,7 +293,7 @@ def show(value: object) -> str:
             return _show_int(value)
         case float() if value == math.inf:
             return "unlimited"
-        case Version() | VmaView() | Row() | Rows():
+        case Version() | VmaView() | WalkView() | Row() | Rows():
             return str(value)
         case list() | tuple() | set():
             items = [show(item) for item in list(value)[:8]]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import evaluate, fingerprint, host, resources, scenario, session
+from orchestrator import evaluate, fingerprint, host, inspector, recording, resources, scenario, session
 from orchestrator.collect import environment
 from orchestrator.errors import LabError, UsageError
 from orchestrator.machine import qemu
@@ -30,6 +30,8 @@ class Request:
     settings: Settings = field(default_factory=Settings)
     output: Path | None = None
     timeout: float | None = None
+    inspect: bool | None = None  # at every checkpoint, at none; None: as the scenario says
+    vmcore: str | None = None  # the checkpoint at which the guest's memory is dumped; "failure"
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,17 @@ def run(request: Request) -> Done:
     Raises UsageError, PieceError or HostError for what is wrong before that.
     """
     wanted = find_scenario(request.scenario)
-    settings = session.merge(wanted.settings, request.settings)
+    settings = recording.merge(wanted.settings, request.settings)
     prepared = prepare(_with_append(request.choice, settings), announce=False)
-    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings, fingerprint.of_program(wanted))
+    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings,
+                fingerprint.of_program(wanted), inspector.wanted(wanted, request.inspect), request.vmcore)
+    looking = inspector.make(case, prepared)
     program = compile_case(case, prepared)
-    record = session.new_record(case, {"accelerator": prepared.accelerator.name, "reason": prepared.accelerator.reason})
+    accelerator = prepared.accelerator
+    record = recording.new_record(case, {"accelerator": accelerator.name, "reason": accelerator.reason})
     directory = RunDirectory.create(request.output or _new_directory(case), record)
     limits = host.limits(wanted.timeout, request.timeout)
-    session.run_case(case, prepared.recipe, program, directory, record, limits, prepared.fall_back)
+    session.run_case(case, prepared.recipe, program, directory, record, limits, prepared.fall_back, looking)
     judge(record, directory, wanted)
     directory.save(record)
     return Done(record, directory)
@@ -106,7 +111,7 @@ def measured(observed: Observations) -> dict[str, Any]:
 def command_line(request: Request) -> str:
     """The QEMU command of a request, for reading: descriptors are shown as the files behind them."""
     wanted = find_scenario(request.scenario)
-    settings = session.merge(wanted.settings, request.settings)
+    settings = recording.merge(wanted.settings, request.settings)
     recipe = prepare(_with_append(request.choice, settings)).recipe
     parts = map(str, recipe.initramfs)
     command = shlex.join(qemu.command(recipe.emulator.argv, recipe.machine("INITRAMFS"), qemu.Channels(3, 4)))

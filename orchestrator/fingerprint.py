@@ -28,8 +28,9 @@ def of_program(wanted: Scenario) -> str:
     """Of what shapes the evidence of a run: the C files, how they are compiled and called, the scenario's own
     settings, what it needs, what is traced. Not of what is expected, nor of any words."""
     trace = None if wanted.trace is None else _given(asdict(wanted.trace))
+    inspect = [] if wanted.inspect is None else [_given(asdict(wanted.inspect))]
     how = [[file.name for file in wanted.programs], wanted.cflags, wanted.args, _given(asdict(wanted.settings)),
-           _given(asdict(wanted.needs)), trace]  # fmt: skip
+           _given(asdict(wanted.needs)), trace, *inspect]  # fmt: skip
     content = _digest(wanted, _sources(wanted))
     return hashlib.sha256(json.dumps([content, *how]).encode()).hexdigest()
 

@@ -10,7 +10,7 @@ import re
 import signal
 from collections.abc import Collection, Iterator
 
-from orchestrator import checks, claims, trace_rows
+from orchestrator import checks, claims, heap_objects, kernel_objects, trace_rows
 from orchestrator.collect.procfs import LIMITS, STAT_FIELDS
 from orchestrator.names import nearest
 from orchestrator.versions import Version
@@ -22,6 +22,12 @@ _TEXTS = {"kconfig", "cmdline", "exit_signal", "output"}  # never a number
 _NUMBERS = {"note", "sysctl", "status", "tunable", "exit_code"}  # a number wherever the text reads as one
 _ANYWHERE = {"note", "notes"}  # what looks at a checkpoint and needs no /proc there
 _KNOWN = {"stat": STAT_FIELDS, "limit": tuple(LIMITS.values())}
+_INSIDE = {  # what has always the same attributes; arenas, threads and the like also have glibc's or the kernel's own
+    "walk": kernel_objects.WALK, "pages": kernel_objects.PAGES, "heaps": heap_objects.ATTRIBUTES["heap"],
+    "chunk": heap_objects.ATTRIBUTES["chunk"], "chunks": heap_objects.ATTRIBUTES["chunk"],
+    "bin": heap_objects.ATTRIBUTES["bin"], "bins": heap_objects.ATTRIBUTES["bin"],
+    "heap_flaws": heap_objects.ATTRIBUTES["flaw"], "heap_sums": heap_objects.ATTRIBUTES["sums"],
+}  # fmt: skip
 _SIGNALS = tuple(signal.Signals.__members__)
 _TEXT = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'')
 _OPERATORS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
@@ -127,10 +133,10 @@ def _reads_as_number(text: str) -> bool:
 
 
 def _attribute(node: ast.Attribute) -> Iterator[str]:
-    """An attribute of trace records that none of that kind has."""
+    """An attribute that nothing of that kind has."""
     owner = node.value.value if isinstance(node.value, ast.Subscript) else node.value
     kind = _name(owner) if isinstance(owner, ast.Call) else ""
-    known: Collection[str] = trace_rows.ATTRIBUTES.get(kind, ())
+    known: Collection[str] = trace_rows.ATTRIBUTES.get(kind) or _INSIDE.get(kind, ())
     if known and kind not in ("syscalls", "events") and node.attr not in known:
         hint = nearest(node.attr, known) or f"; it has {', '.join(known)}"
         yield f"{kind}() has no attribute {node.attr!r}{hint}"

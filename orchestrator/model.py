@@ -53,6 +53,7 @@ class PieceKind(StrEnum):
     USERLAND = "userland"
     SYSROOT = "sysroot"
     EMULATOR = "emulator"
+    SYMBOLS = "symbols"  # of a kernel, or of a userland's libc
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,23 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Symbols:
+    """Debug information (DWARF) of a guest's kernel and of its libc. A file is None where there is none; the
+    build-id, hexadecimal, says of which binary it is."""
+
+    vmlinux: Path | None = None
+    vmlinux_build_id: str = ""
+    libc: Path | None = None
+    libc_build_id: str = ""
+    ld: Path | None = None
+    ld_build_id: str = ""
+    libpthread: Path | None = None  # before glibc 2.34; from then on libc has the threads
+    libpthread_build_id: str = ""
+    pieces: tuple[Piece, ...] = ()
+    missing: tuple[str, ...] = ()  # what there is no debug information of, and why; a sentence each
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A kernel ready to boot: a cached piece, or a user's own file."""
 
@@ -89,6 +107,7 @@ class Kernel:
     config: Path | None  # the kernel's .config, if known
     release: str  # what `uname -r` should say; "" if unknown before the boot
     piece: Piece | None = None
+    vmlinux: Path | None = None  # of a user's own kernel: the one with DWARF
 
 
 @dataclass(frozen=True)
@@ -101,6 +120,7 @@ class Userland:
     sysroot: Path | None
     piece: Piece | None = None
     sysroot_piece: Piece | None = None
+    symbols: Symbols | None = None  # of a user's own userland: what its tree has
 
 
 @dataclass(frozen=True)
@@ -272,6 +292,19 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Inspect:
+    """At which checkpoints the lab pauses the guest and looks inside; "all" is every one."""
+
+    kernel: tuple[str, ...] = ()  # kernel objects and page tables
+    heap: tuple[str, ...] = ()  # glibc's heap and thread structures
+
+    def at(self, part: str, checkpoint: str) -> bool:
+        """Whether that part ("kernel", "heap") is looked at there. A heap is reached through the page tables."""
+        names = self.heap if part == "heap" else (*self.kernel, *self.heap)
+        return "all" in names or checkpoint in names
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A folder with C programs and a scenario.yaml, or a plain C file (no expectations)."""
 
@@ -290,6 +323,7 @@ class Scenario:
     controls: tuple[Control, ...] = ()
     timeout: float = 30.0  # seconds for a step on a host of reference speed
     trace: Trace | None = None
+    inspect: Inspect | None = None
     own_boot: bool = False  # it leaves the guest in no state for another scenario
     plain: bool = False  # a C file without scenario.yaml
     file: Path | None = None  # scenario.yaml
@@ -305,3 +339,5 @@ class Case:
     emulator: Emulator
     settings: Settings  # the scenario's, then the user's over it
     fingerprint: str = ""  # of what shapes its evidence in the scenario (fingerprint.of_program), taken before the run
+    inspect: Inspect | None = None  # where to look inside, as the scenario or the user says
+    vmcore: str | None = None  # at which checkpoint the guest's memory is dumped; "failure": where the program dies

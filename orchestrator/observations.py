@@ -17,9 +17,11 @@ from orchestrator.call_order import CallOrder
 from orchestrator.checks import CheckError, pattern
 from orchestrator.collect import environment, procfs
 from orchestrator.collect.lines import Document, EvidenceError
+from orchestrator.heap_objects import Heaps
+from orchestrator.kernel_objects import Inside
 from orchestrator.model import Checkpoint, Ended, Evidence, Note, Vma
 from orchestrator.names import nearest, signal_name
-from orchestrator.observed import ObservationError, Observed, VmaView
+from orchestrator.observed import ObservationError, Observed, Rows, VmaView
 from orchestrator.rundir import RunDirectory, RunRecord, safe
 
 MAX_FILE = 128 << 20  # bytes
@@ -29,7 +31,7 @@ MAX_SEARCH = 5.0  # seconds for one pattern over the whole kernel log
 T = TypeVar("T")
 
 
-class Observations(CallOrder):
+class Observations(CallOrder, Inside, Heaps):
     """What one run left. Reads only its directory; never changes it."""
 
     def __init__(self, directory: RunDirectory, record: RunRecord) -> None:
@@ -146,9 +148,9 @@ class Observations(CallOrder):
             return self._parsed(self.proc(at, "maps"), procfs.parse_maps)
 
     def vmas(self, at: str) -> Observed:
-        """All mappings, for len(vmas())."""
+        """All mappings, by address."""
         document, vmas = self.mappings(at)
-        return Observed([VmaView(vma, document) for vma in vmas], (document.at(0),))
+        return Observed(Rows("mapping", (VmaView(vma, document) for vma in vmas), ()), (document.at(0),))
 
     def vma(self, which: object, at: str) -> Observed:
         """The mapping of that name, or the one that holds that address; None if there is none."""

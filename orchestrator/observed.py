@@ -17,6 +17,10 @@ class ObservationError(LookupError):
     """There is no such observation in this run; the message says what there is."""
 
 
+class LeftOut(ObservationError):
+    """The lab could not look there, and has said why before the run: no symbols for this kernel, say."""
+
+
 @dataclass(frozen=True)
 class Observed:
     """A value and the evidence lines it was read from. ``remark``: what its reader should know."""
@@ -82,10 +86,10 @@ class Row:
         return f"{self.kind} {self.evidence.file}:{self.evidence.line}"
 
 
-class Rows(Sequence[Row]):
-    """Records in the order of time. An attribute of the rows is the list of that attribute of each."""
+class Rows(Sequence[HasAttributes]):
+    """Records by time, mappings by address. An attribute of the rows is the list of that attribute of each."""
 
-    def __init__(self, kind: str, rows: Iterable[Row], names: Iterable[str]) -> None:
+    def __init__(self, kind: str, rows: Iterable[HasAttributes], names: Iterable[str]) -> None:
         self.kind = kind
         self._rows = tuple(rows)
         self._names = tuple(names)  # that every row has, so that an empty list knows a wrong name; () = any
@@ -93,14 +97,14 @@ class Rows(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[HasAttributes]:
         return iter(self._rows)
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> Row: ...
+    def __getitem__(self, index: SupportsIndex) -> HasAttributes: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Row | tuple[Row, ...]:
+    def __getitem__(self, index: slice) -> tuple[HasAttributes, ...]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> HasAttributes | tuple[HasAttributes, ...]:
         try:
             return self._rows[index]
         except IndexError:

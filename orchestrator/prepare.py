@@ -7,17 +7,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator import accelerator, progress, resources
+from orchestrator import accelerator, elf, progress, resources
 from orchestrator.accelerator import Accelerator
 from orchestrator.agent import agent
 from orchestrator.errors import UsageError
 from orchestrator.machine.firstline import prints_first_line
 from orchestrator.machine.guest import Recipe
-from orchestrator.model import Emulator, Kernel, Userland
+from orchestrator.model import Emulator, Kernel, Symbols, Userland
 from orchestrator.versions import Version
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Choice:
     userland: str | None = None
     qemu: str | None = None
     modules: Path | None = None
+    vmlinux: Path | None = None  # with DWARF, of a kernel given by path
     accel: str = "auto"
     append: tuple[str, ...] = ()
     memory: int = 768
@@ -56,6 +57,14 @@ class Prepared:
     sysroot_key: str
     cache: Path
     asked: str  # the accelerator that the user asked for
+    mirror: str | None = None
+    locked: bool = False
+
+    def find_symbols(self) -> Symbols:
+        """Debug information of kernel and libc, fetched where it is not there. Raises PieceError."""
+        from orchestrator.pieces import Store
+
+        return find_symbols(Store(cache=self.cache, mirror=self.mirror, locked=self.locked), self.kernel, self.userland)
 
     @property
     def fall_back(self) -> Callable[[str], None] | None:
@@ -76,7 +85,7 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
     kernel_name, userland_name = _image(store, choice)
     _fetch_together(store, kernel_name, userland_name, choice.qemu)
     userland = find_userland(store, userland_name)
-    kernel = find_kernel(store, kernel_name, choice.modules)
+    kernel = find_kernel(store, kernel_name, choice.modules, choice.vmlinux)
     emulator = find_emulator(store, choice.qemu)
     sysroot, sysroot_key = _sysroot(store, userland)
     chosen = accelerator.choose(
@@ -88,7 +97,8 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
         accelerator=chosen.name, append=choice.append, memory=choice.memory, cpus=choice.cpus,
         sandbox=emulator.piece is not None or _has_sandbox(emulator),
     )  # fmt: skip
-    return Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel)
+    return Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel,
+                    choice.mirror, choice.locked)
 
 
 def _fetch_together(store: Store, kernel: str, userland: str, qemu: str | None) -> None:
@@ -113,14 +123,15 @@ def _image(store: Store, choice: Choice) -> tuple[str, str]:
     return choice.kernel or image.kernel, choice.userland or image.userland
 
 
-def find_kernel(store: Store, name: str, modules: Path | None) -> Kernel:
+def find_kernel(store: Store, name: str, modules: Path | None, vmlinux: Path | None = None) -> Kernel:
     """A kernel by catalogue name, or a user's own file where ``name`` is a path."""
     from orchestrator.pieces import user_kernel
 
     if is_path(name):
-        return user_kernel(Path(name), modules, resources.cache())
-    if modules is not None:
-        raise UsageError("--modules goes with --kernel PATH: a kernel of the catalogue brings its own")
+        return user_kernel(Path(name), modules, resources.cache(), vmlinux)
+    for option, value in (("--modules", modules), ("--vmlinux", vmlinux)):
+        if value is not None:
+            raise UsageError(f"{option} goes with --kernel PATH: a kernel of the catalogue brings its own")
     return store.kernel(name)
 
 
@@ -129,6 +140,40 @@ def find_userland(store: Store, name: str) -> Userland:
     from orchestrator.pieces import user_userland
 
     return user_userland(Path(name), resources.cache()) if is_path(name) else store.userland(name)
+
+
+def find_symbols(store: Store, kernel: Kernel, userland: Userland) -> Symbols:
+    """The debug information of what a guest is made of: downloaded and built where it is a piece that is not there
+    yet (some 300 MiB for a kernel), looked for beside a user's own. Raises PieceError."""
+    from orchestrator.pieces.store import Wanted, symbols_of
+
+    pieces = [one.piece for one in (kernel, userland) if one.piece]
+    store.prepare(symbols_of(Wanted(piece.kind, piece.name)) for piece in pieces)
+    of_kernel = store.kernel_symbols(kernel) if kernel.piece else _own_vmlinux(kernel)
+    of_userland = store.userland_symbols(userland) if userland.piece else userland.symbols or Symbols()
+    return replace(
+        of_userland, vmlinux=of_kernel.vmlinux, vmlinux_build_id=of_kernel.vmlinux_build_id,
+        pieces=(*of_kernel.pieces, *of_userland.pieces), missing=(*of_kernel.missing, *of_userland.missing),
+    )  # fmt: skip
+
+
+def _own_vmlinux(kernel: Kernel) -> Symbols:
+    if kernel.vmlinux is None:
+        return Symbols(missing=(f"the kernel {kernel.name}: no vmlinux with debug information was given (--vmlinux) "
+                                "or found beside it",))  # fmt: skip
+    return Symbols(kernel.vmlinux, elf.build_id(kernel.vmlinux))
+
+
+def check_vmlinux(symbols: Symbols, running: str) -> None:
+    """Refuses a vmlinux that is not of the running kernel, whose build-id (the probe ``buildid``) is ``running``:
+    read with it, the kernel's memory would make some other sense. Raises UsageError."""
+    if symbols.vmlinux is None or symbols.vmlinux_build_id == running:
+        return
+    if not running:
+        raise UsageError(f"whether {symbols.vmlinux} is the running kernel's can't be told: that one has no build-id "
+                         "in /sys/kernel/notes", "build it with a linker that writes one (--build-id)")
+    raise UsageError(f"this vmlinux is of another kernel: build-id {symbols.vmlinux_build_id}, the running one has "
+                     f"{running} ({symbols.vmlinux})", "give the one of the same build: --vmlinux PATH")
 
 
 def find_emulator(store: Store, name: str | None) -> Emulator:

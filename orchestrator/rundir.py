@@ -64,6 +64,7 @@ class RunRecord:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: Ended | None = None
     findings: list[Finding] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)  # "kernel", "heap": why the lab could not look inside
     messages: list[str] = field(default_factory=list)  # fallbacks, retries, truncations: said, not hidden
     timings: dict[str, float] = field(default_factory=dict)  # seconds by step
 
@@ -113,7 +114,7 @@ def _record(data: dict[str, Any]) -> RunRecord:
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "lab": str, "started": str, "seconds": (int, float), "ending_detail": str, "exit_code": int, "case": dict,
     "pieces": list, "environment": dict, "emulator": dict, "host": dict, "program": dict, "messages": list,
-    "timings": dict,
+    "timings": dict, "left_out": dict,
 }  # fmt: skip
 
 

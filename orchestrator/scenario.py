@@ -12,7 +12,7 @@ from orchestrator import checks, resources, tracing, yamlnodes
 from orchestrator.checks import CheckError
 from orchestrator.collect.procfs import LIMITS
 from orchestrator.errors import UsageError
-from orchestrator.model import Control, Expectation, Needs, Scenario, Settings, Trace, Variant, Verdict
+from orchestrator.model import Control, Expectation, Inspect, Needs, Scenario, Settings, Trace, Variant, Verdict
 from orchestrator.names import nearest
 from orchestrator.yamlnodes import Node
 
@@ -25,7 +25,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _SETTINGS = ("append", "sysctls", "tunables", "ulimits", "environment")
 _KEYS = (
     "name", "summary", "claims", "sources", "programs", "cflags", "args", "needs", *_SETTINGS, "timeout",
-    "checkpoints", "expectations", "controls", "trace", "own_boot",
+    "checkpoints", "expectations", "controls", "trace", "inspect", "own_boot",
 )  # fmt: skip
 _VARIANT = ("check", "because", "source")
 _MAY = ("verdict",)
@@ -42,7 +42,9 @@ def load(directory: Path) -> Scenario:
         raise keys["checkpoints"].error(f"{EXIT!r} is every program's last checkpoint, and not declared")
     claims = _texts(keys, "claims", _NAME)
     trace = _trace(keys["trace"]) if "trace" in keys else None
-    expectations = tuple(_expectation(node, claims, _Context(names, trace)) for node in keys["expectations"].items())
+    inspect = _inspect(keys["inspect"], names) if "inspect" in keys else None
+    context = _Context(names, trace, inspect)
+    expectations = tuple(_expectation(node, claims, context) for node in keys["expectations"].items())
     if not expectations:
         raise keys["expectations"].error("no expectation", "a list with at least one")
     _unique(keys["expectations"].items(), [e.id for e in expectations])
@@ -63,6 +65,7 @@ def load(directory: Path) -> Scenario:
         controls=controls,
         timeout=keys["timeout"].number(0.1, 86400) if "timeout" in keys else TIMEOUT,
         trace=trace,
+        inspect=inspect,
         own_boot=keys["own_boot"].scalar("true|false") == "true" if "own_boot" in keys else False,
         file=file,
     )
@@ -183,6 +186,25 @@ def _trace(node: Node) -> Trace:
     )
 
 
+def _inspect(node: Node, declared: Sequence[str]) -> Inspect:
+    keys = node.mapping(("kernel", "heap"))
+    if not keys:
+        raise node.error("nothing is asked for", "kernel: [CHECKPOINT, …] or all, heap: likewise")
+    return Inspect(*(_places(keys.get(part), declared) for part in ("kernel", "heap")))
+
+
+def _places(node: Node | None, declared: Sequence[str]) -> tuple[str, ...]:
+    """Checkpoints, or the word all."""
+    if node is None:
+        return ()
+    if not node.is_list():
+        return (node.text("all"),)
+    for item, name in zip(node.items(), node.texts(), strict=True):
+        if name not in declared and not (OWN.fullmatch(name) and name != EXIT):
+            raise _unknown_checkpoint(item, name, declared)
+    return node.texts()
+
+
 def _settings(keys: dict[str, Node]) -> Settings:
     limit = r"unlimited|\d{1,19}(?::(?:unlimited|\d{1,19}))?"
     append = _texts(keys, "append")
@@ -216,6 +238,7 @@ class _Context:
 
     checkpoints: tuple[str, ...]
     trace: Trace | None
+    inspect: Inspect | None
 
 
 def _expectation(node: Node, claims: Collection[str], context: _Context) -> Expectation:
@@ -261,6 +284,19 @@ def _expression(node: Node, at: str, context: _Context) -> None:
         if name and not _known(name, context.checkpoints):
             raise _unknown_checkpoint(node, name, context.checkpoints)
     _traced(node, tree, context.trace)
+    _inspected(node, tree, at, context.inspect)
+
+
+def _inspected(node: Node, tree: ast.Expression, at: str, inspect: Inspect | None) -> None:
+    """Raises UsageError for a check that looks inside where the lab does not."""
+    for function, call in checks.calls(tree):
+        part = checks.PARTS.get(checks.OBSERVATIONS[function].level)
+        if part is None:
+            continue
+        where = next((checks.text(k.value) for k in call.keywords if k.arg == "at"), at)
+        if inspect is None or not inspect.at(part, where.partition("#")[0]):
+            raise node.error(f"{function}() looks inside at {where!r}, and the scenario does not ask for that",
+                             f"inspect: {{{part}: [{where}]}}")  # fmt: skip
 
 
 def _traced(node: Node, tree: ast.Expression, trace: Trace | None) -> None:

@@ -1,32 +1,31 @@
 """One case in one guest: leaves one run directory, whatever happens on the way.
 
-The record says ``unfinished`` until something better is known, and is saved at every step.
+The record is saved at every step (``recording`` says how a run ended).
 """
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 import shlex
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orchestrator import fingerprint, host, progress, scenario, tracing, wire
-from orchestrator.errors import GuestError, LabError, LimitError, UsageError
+from orchestrator import host, progress, recording, scenario, tracing, wire
+from orchestrator.errors import GuestError, HostError, LabError, LimitError, UsageError
 from orchestrator.machine.classify import comparable
-from orchestrator.machine.guest import Attempt, Guest, GuestEnded, Recipe, ending_of
-from orchestrator.model import Case, Checkpoint, Ended, Ending, Outcome, Piece, Settings
-from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
+from orchestrator.machine.dump import dump
+from orchestrator.machine.guest import Guest, GuestEnded, Recipe
+from orchestrator.model import Case, Checkpoint, Ended
+from orchestrator.rundir import RunDirectory, RunRecord
 from orchestrator.toolchain import Program
 
 if TYPE_CHECKING:
     import paramiko
+
+    from orchestrator.inspector import Inspector
 
 KILL_PATIENCE = 15.0  # seconds at reference speed for labrun to end the program and say so
 _LIMITS = {  # labrun's reasons to end a program
@@ -37,71 +36,26 @@ _LIMITS = {  # labrun's reasons to end a program
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")  # how /dev/kmsg shows what is not printable
 _OOM = re.compile(r"[Oo]ut of memory: Killed process")  # mm/oom_kill.c, __oom_kill_process()
+_STATUS = re.compile(r"proc/([1-9]\d{0,9})/status")  # which a process that is looked at always has
 _LOST = re.compile(r"(?:overrun|dropped)=[1-9]")
 _BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
-
-
-def merge(first: Settings, then: Settings) -> Settings:
-    """Two settings, the second one winning where both name the same thing."""
-
-    def pairs(name: str) -> tuple[tuple[str, str], ...]:
-        return tuple({**dict(getattr(first, name)), **dict(getattr(then, name))}.items())
-
-    return Settings(
-        append=first.append + then.append,
-        sysctls=pairs("sysctls"), tunables=pairs("tunables"), ulimits=pairs("ulimits"),
-        environment=pairs("environment"), defines=pairs("defines"),
-    )  # fmt: skip
-
-
-def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
-    """A record of a case that has not run yet."""
-    return RunRecord(
-        lab=version(),
-        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        case={
-            "scenario": case.scenario.name, "summary": case.scenario.summary, "plain": case.scenario.plain,
-            "source": str(fingerprint.source(case.scenario).resolve()), "fingerprint": case.fingerprint,
-            "kernel": case.kernel.name, "userland": case.userland.name,
-            "emulator": case.emulator.name, "settings": asdict(case.settings),
-        },
-        pieces=[_piece(p) for p in _pieces(case)],
-        emulator={"name": case.emulator.name, "version": case.emulator.version, **emulator},
-        host=dict(host.describe()),
-        messages=[f"{p.kind} {p.name}: {p.drift}" for p in _pieces(case) if p.drift],
-    )  # fmt: skip
-
-
-def version() -> str:
-    """The lab's own."""
-    try:
-        return metadata.version("qemu-lab")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _pieces(case: Case) -> list[Piece]:
-    pieces = (case.kernel.piece, case.userland.piece, case.userland.sysroot_piece, case.emulator.piece)
-    return [piece for piece in pieces if piece is not None]
-
-
-def _piece(piece: Piece) -> dict[str, Any]:
-    packages = [f"{p.name}={p.version}" for p in piece.packages]
-    return {"kind": piece.kind.value, "name": piece.name, "version": piece.version, "key": piece.key,
-            "packages": packages, "drift": piece.drift}  # fmt: skip
 
 
 class Session:
     """Runs one case in a guest that is already up, and writes the run directory."""
 
     def __init__(self, case: Case, directory: RunDirectory, record: RunRecord, limits: host.Limits,
-                 deadline: float) -> None:
+                 deadline: float, inspector: Inspector | None = None) -> None:
+        """``inspector`` looks inside the guest at the checkpoints that the case names; without one nobody does."""
         self._case = case
         self._directory = directory
         self._record = record
         self._limits = limits
         self._notes: list[str] = []
         self._pending: Checkpoint | None = None
+        self._pids: list[int] = []  # of the processes that the pending checkpoint shows
+        self._inspector = inspector
+        self._guest: Guest | None = None
         self._deadline = deadline
         self._step_deadline = 0.0
         self._killed = ""  # why the lab told labrun to end the program
@@ -112,6 +66,7 @@ class Session:
 
         Raises GuestEnded, LimitError or LabError; what was collected until then is kept.
         """
+        self._guest = guest
         self._step(self._limits.boot)
         self._directory.write("program", program.path.read_bytes()).chmod(0o755)
         self._keep_config()
@@ -272,6 +227,8 @@ class Session:
             directory = self._exit_directory()
         else:
             raise wire.ProtocolError(f"labrun sends {name} outside a checkpoint")
+        if found := _STATUS.fullmatch(name):
+            self._pids.append(int(found[1]))
         self._directory.write(f"{directory}/{name}", frame.payload)
         if frame.attributes.get("truncated", "0") != "0":
             self._record.messages.append(f"{directory}/{name} is cut off: it was too long")
@@ -285,10 +242,43 @@ class Session:
     def _on_ready(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         if self._pending is None:
             raise wire.ProtocolError("labrun is ready outside a checkpoint")
+        self._look_inside(self._pending)
+        self._keep_core(self._pending)
         self._close_checkpoint(self._pending)
         self._step(self._limits.step)
         if not self._killed:  # after `kill` labrun waits for nothing, and may be gone already
             self._send(channel, wire.command("go"))
+
+    def _look_inside(self, checkpoint: Checkpoint) -> None:
+        pids, self._pids = self._pids, []
+        wanted = self._case.inspect
+        if wanted is None or self._inspector is None or self._guest is None:
+            return
+        parts = [part for part in ("kernel", "heap") if wanted.at(part, checkpoint.name)]
+        if parts:
+            begin = time.monotonic()
+            self._inspector.look(self._guest, self._directory, checkpoint.directory, pids, parts)
+            took = time.monotonic() - begin
+            timings = self._record.timings
+            timings.setdefault("inspect_first", round(took, 3))
+            timings["inspect"] = round(timings.get("inspect", 0.0) + took, 3)
+            self._record.left_out.update(self._inspector.left_out)
+
+    def _keep_core(self, checkpoint: Checkpoint) -> None:
+        """The guest's memory as ``vmcore``, at the checkpoint that was asked for, the first time that it is reached."""
+        wanted, core = self._case.vmcore, self._directory.path / "vmcore"
+        failure = wanted == "failure" and checkpoint.kind in ("signal", "limit")
+        if self._guest is None or core.exists() or not (failure or wanted == checkpoint.name):
+            return
+        try:
+            with progress.step("dumping the guest's memory"):
+                noted = dump(self._guest.monitor, core)
+        except HostError as error:
+            self._record.messages.append(f"there is no vmcore: {error.message}")
+            return
+        self._record.messages.append(f"vmcore is the guest's memory at {checkpoint.name}" + (
+            "" if noted else "; it has no VMCOREINFO note, as the guest has no module qemu_fw_cfg"))
+        self._step(self._limits.step)
 
     def _on_kmsg(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
         self._directory.append("kernel.log", frame.payload.removesuffix(b"\n") + b"\n")
@@ -347,74 +337,24 @@ def _gunzip(content: bytes, limit: int = 4 << 20) -> bytes:
         return b""
 
 
-@contextmanager
-def recorded(record: RunRecord, directory: RunDirectory) -> Iterator[None]:
-    """Whatever ends the block, the record says how, and is saved; errors that are a way for a run
-    to end are swallowed, the user's own mistakes (UsageError) go on to the command line."""
-    begin = time.monotonic()
-    try:
-        yield
-        _end(record, Ending.COMPLETED, "", 3)  # until the findings say better
-    except UsageError as error:
-        _end(record, Ending.HOST_ERROR, error.message, error.exit_code)
-        raise
-    except LabError as error:
-        _end(record, ending_of(error), error.message, error.exit_code, error.hint)
-    except KeyboardInterrupt:
-        _end(record, Ending.INTERRUPTED, "interrupted by the user", 130)
-    except Exception as error:
-        _end(record, Ending.HOST_ERROR, f"{type(error).__name__}: {error}", 3)
-        raise
-    finally:
-        record.seconds = round(time.monotonic() - begin, 3)
-        directory.save(record)
-
-
-def _end(record: RunRecord, ending: Ending, detail: str, code: int, hint: str = "") -> None:
-    record.ending, record.ending_detail, record.exit_code = ending, detail, code
-    record.outcome = Outcome.ERROR
-    if hint:
-        record.messages.append(hint)
-
-
-def boots(attempts: list[Attempt]) -> list[Boot]:
-    """The guest's boots as the record keeps them."""
-    return [Boot(a.number, a.outcome, a.seconds, a.cpu_seconds, a.detail) for a in attempts]
-
-
 def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirectory, record: RunRecord,
-             limits: host.Limits, fall_back: Callable[[str], None] | None = None) -> RunRecord:
+             limits: host.Limits, fall_back: Callable[[str], None] | None = None,
+             inspector: Inspector | None = None) -> RunRecord:
     """Boots a guest, runs the case in it and writes everything but the findings."""
     record.program = {"sha256": program.sha256, "compiler": program.compiler, "command": list(program.command)}
     directory.save(record)
     deadline = time.monotonic() + limits.total
     guest = Guest(recipe, limits, directory.path / "console.log", fall_back, deadline)
-    with recorded(record, directory):
+    with recording.recorded(record, directory):
         try:
             begin = time.monotonic()
             with guest:
                 record.emulator["command"] = shlex.join(guest.command)
-                record.boots = boots(guest.attempts)
+                record.boots = recording.boots(guest.attempts)
                 record.timings["boot"] = round(time.monotonic() - begin, 3)
                 begin = time.monotonic()
-                Session(case, directory, record, limits, deadline).run(guest, program)
+                Session(case, directory, record, limits, deadline, inspector).run(guest, program)
                 record.timings["run"] = round(time.monotonic() - begin, 3)
         finally:
-            keep_console(guest, record)
+            recording.keep_console(guest, record)
     return record
-
-
-def keep_console(guest: Guest, record: RunRecord) -> None:
-    """What the record keeps of a guest: its boots, its command, and what was recognised on its console."""
-    record.boots = boots(guest.attempts)
-    if guest.recipe.accelerator != record.emulator.get("accelerator"):
-        record.emulator.update(accelerator=guest.recipe.accelerator, reason="a guest did not boot under KVM")
-    if guest.command:
-        record.emulator["command"] = shlex.join(guest.command)
-    console = getattr(guest, "console", None)
-    if console is None:
-        return
-    record.console = [ConsoleEvent(s.kind.value, s.line, round(s.seconds, 3)) for s in console.sightings]
-    record.messages += [f"guest's init: {warning}" for warning in console.warnings]
-    if console.log_error:
-        record.messages.append(console.log_error)

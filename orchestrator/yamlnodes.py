@@ -74,6 +74,10 @@ class Node:
                 raise self.error(f"the key {name!r} is missing", ", ".join(allowed))
         return found
 
+    def is_list(self) -> bool:
+        """Whether it is a list, and no text or mapping."""
+        return isinstance(self.node, yaml.SequenceNode)
+
     def items(self) -> list[Node]:
         """The items of a list."""
         if not isinstance(self.node, yaml.SequenceNode) or self.node.tag != f"{_TAG}seq":

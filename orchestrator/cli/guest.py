@@ -18,6 +18,7 @@ def exec_(
     userland: options.Userland = None,
     qemu: options.Qemu = None,
     modules: options.Modules = None,
+    vmlinux: options.Vmlinux = None,
     accel: options.Accel = "auto",
     append: options.Append = None,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds for the command.")] = 600,
@@ -33,7 +34,8 @@ def exec_(
     """
     from orchestrator import interactive
 
-    choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
+    choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
+                            vmlinux)
     with contextlib.ExitStack() as stack:
         with options.shown(quiet):
             guest = stack.enter_context(interactive.guest(choice, announce=not quiet))
@@ -50,6 +52,7 @@ def shell(
     userland: options.Userland = None,
     qemu: options.Qemu = None,
     modules: options.Modules = None,
+    vmlinux: options.Vmlinux = None,
     accel: options.Accel = "auto",
     append: options.Append = None,
     memory: options.Memory = 768,
@@ -61,7 +64,8 @@ def shell(
     """Open an interactive shell in a fresh guest; the guest ends with it."""
     from orchestrator import interactive
 
-    choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
+    choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
+                            vmlinux)
     with contextlib.ExitStack() as stack:
         with options.shown(quiet):
             guest = stack.enter_context(interactive.guest(choice, announce=not quiet))

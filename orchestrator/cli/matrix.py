@@ -28,8 +28,8 @@ _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
     "that failed stays done.",
     "Exit code: that of the worst case, in the order 130, 4, 5, 1, 3, 2, 0.",
 ))  # fmt: skip
-_OWN = ("scenario", "kernel", "userland", "image", "output", "qemu", "modules", "accel", "append", "sysctl", "tunable",
-        "ulimit", "env", "define", "timeout", "memory", "cpus", "mirror", "locked")  # fmt: skip
+_OWN = ("scenario", "kernel", "userland", "image", "output", "qemu", "modules", "vmlinux", "accel", "append", "sysctl",
+        "tunable", "ulimit", "env", "define", "timeout", "memory", "cpus", "mirror", "locked", "inspect")  # fmt: skip
 
 
 def matrix(
@@ -58,6 +58,7 @@ def matrix(
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for each case.")] = None,
     qemu: options.Qemu = None,
     modules: options.Modules = None,
+    vmlinux: options.Vmlinux = None,
     accel: options.Accel = "auto",
     append: options.Append = None,
     sysctl: options.Sysctl = None,
@@ -69,6 +70,7 @@ def matrix(
     cpus: options.Cpus = 1,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
+    inspect: options.Inspect = None,
     quiet: options.Quiet = False,
 ) -> None:
     from orchestrator.cli import show
@@ -83,9 +85,9 @@ def matrix(
     else:
         options.check_accelerator(accel)
         chosen = Options(
-            qemu=_absolute(qemu), modules=str(modules.absolute()) if modules else None, accel=accel, memory=memory,
-            cpus=cpus, mirror=mirror, locked=locked, timeout=timeout, jobs=jobs,
-            settings=options.settings(append, sysctl, tunable, ulimit, env, define),
+            qemu=_absolute(qemu), modules=_path(modules), vmlinux=_path(vmlinux), accel=accel, memory=memory, cpus=cpus,
+            mirror=mirror, locked=locked, timeout=timeout, jobs=jobs,
+            settings=options.settings(append, sysctl, tunable, ulimit, env, define), inspect=inspect,
         )  # fmt: skip
         request = experiments.Request(tuple(scenario or ()), tuple(kernel or ()), tuple(userland or ()),
                                       tuple(image or ()), chosen, output)  # fmt: skip
@@ -113,6 +115,10 @@ def _absolute(qemu: str | None) -> str | None:
     from orchestrator.prepare import is_path
 
     return str(Path(qemu).absolute()) if qemu is not None and is_path(qemu) else qemu
+
+
+def _path(path: Path | None) -> str | None:
+    return str(path.absolute()) if path else None
 
 
 @contextlib.contextmanager

@@ -25,6 +25,9 @@ Qemu = Annotated[str | None, typer.Option("--qemu", help="The QEMU to use: PATH 
 Modules = Annotated[
     Path | None, typer.Option("--modules", help="The /lib/modules/VERSION tree of a kernel given by path.")
 ]
+Vmlinux = Annotated[
+    Path | None, typer.Option("--vmlinux", help="The vmlinux with DWARF of a kernel given by path, to look inside it.")
+]
 Accel = Annotated[str, typer.Option("--accel", help="auto (KVM where it is proved to work), kvm or tcg.")]
 Append = Annotated[
     list[str] | None, typer.Option("--append", "-a", help="A word for the kernel's command line (repeatable).")
@@ -40,17 +43,22 @@ Tunable = Annotated[Words, typer.Option("--tunable", help="A GLIBC_TUNABLES entr
 Ulimit = Annotated[Words, typer.Option("--ulimit", help="A resource limit: NAME=BYTES, =SOFT:HARD, =unlimited.")]
 Env = Annotated[Words, typer.Option("--env", help="A variable of the program's environment, NAME=VALUE.")]
 Define = Annotated[Words, typer.Option("--define", "-D", help="A C macro: NAME or NAME=VALUE.")]
+Inspect = Annotated[
+    bool | None,
+    typer.Option(help="Look inside kernel and heap at every checkpoint, or at none; else where the scenario says."),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")]
 
 
 def choice(image: str | None, kernel: str | None, userland: str | None, qemu: str | None, modules: Path | None,
-           accel: str, append: list[str] | None, memory: int, cpus: int, mirror: str | None, locked: bool) -> Choice:
+           accel: str, append: list[str] | None, memory: int, cpus: int, mirror: str | None, locked: bool,
+           vmlinux: Path | None = None) -> Choice:
     """What the options say. Raises UsageError for an accelerator that does not exist."""
     from orchestrator.prepare import Choice
 
     check_accelerator(accel)
-    return Choice(image=image, kernel=kernel, userland=userland, qemu=qemu, modules=modules, accel=accel,
-                  append=tuple(append or ()), memory=memory, cpus=cpus, mirror=mirror, locked=locked)
+    return Choice(image=image, kernel=kernel, userland=userland, qemu=qemu, modules=modules, vmlinux=vmlinux,
+                  accel=accel, append=tuple(append or ()), memory=memory, cpus=cpus, mirror=mirror, locked=locked)
 
 
 def check_accelerator(name: str) -> None:

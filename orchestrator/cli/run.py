@@ -17,6 +17,7 @@ def run(
     userland: options.Userland = None,
     qemu: options.Qemu = None,
     modules: options.Modules = None,
+    vmlinux: options.Vmlinux = None,
     accel: options.Accel = "auto",
     append: options.Append = None,
     sysctl: options.Sysctl = None,
@@ -26,6 +27,12 @@ def run(
     define: options.Define = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run directory; it must be new or empty.")
+    ] = None,
+    inspect: options.Inspect = None,
+    vmcore: Annotated[
+        str | None,
+        typer.Option(metavar="CHECKPOINT", help="Keep an ELF dump of the guest's memory there; `failure`: where the "
+                     "program dies or is ended at a limit."),
     ] = None,
     json: options.Json = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for the whole run.")] = None,
@@ -47,9 +54,10 @@ def run(
     from orchestrator.cli import show
 
     show.check_target(json)
-    choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked)
+    choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
+                            vmlinux)
     settings = options.settings(append, sysctl, tunable, ulimit, env, define)
-    request = experiment.Request(scenario, choice, settings, output, timeout)
+    request = experiment.Request(scenario, choice, settings, output, timeout, inspect, vmcore)
     with options.shown(quiet):
         if dry_run:
             typer.echo(experiment.command_line(request))

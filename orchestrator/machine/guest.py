@@ -119,6 +119,11 @@ class Guest:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """QEMU's process id on this host."""
+        return self._process.pid
+
     def cpu_seconds(self) -> float:
         """CPU time of QEMU so far, seconds."""
         return processes.cpu_seconds(self._process.pid)

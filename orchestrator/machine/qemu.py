@@ -48,6 +48,7 @@ def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> li
         *monitor(channels),
         *network(),
         *entropy(),
+        *vmcoreinfo(),
     ]
 
 
@@ -100,3 +101,9 @@ def network() -> list[str]:
 def entropy() -> list[str]:
     """The host's random bytes, so that no guest waits for its own."""
     return ["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"]
+
+
+def vmcoreinfo() -> list[str]:
+    """Where the kernel says how it is laid out (its module qemu_fw_cfg does, drivers/firmware/qemu_fw_cfg.c), so that
+    a dump of the guest's memory has the note that tools need to read it (dump/dump.c)."""
+    return ["-device", "vmcoreinfo"]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator import experiment, progress, session
+from orchestrator import experiment, progress, recording
 from orchestrator.errors import LabError
 from orchestrator.matrix.pool import Lost, Pool, Signals
 from orchestrator.matrix.record import CaseRecord, MatrixDirectory, MatrixRecord, State, word
@@ -198,7 +198,7 @@ class Conductor:
             if (directory.path / "run.json").is_file():
                 record = directory.load()
             else:
-                record = session.new_record(subject, {"accelerator": prepared.accelerator.name,
+                record = recording.new_record(subject, {"accelerator": prepared.accelerator.name,
                                                       "reason": prepared.accelerator.reason})  # fmt: skip
                 RunDirectory.create(directory.path, record)
             if record.ending is Ending.UNFINISHED:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator import experiment, fingerprint, progress, session
+from orchestrator import experiment, fingerprint, progress, recording
 from orchestrator.errors import LabError
 from orchestrator.matrix import preparation, selection
 from orchestrator.matrix.conduct import Conductor, Unable
@@ -96,7 +96,7 @@ def plan(scenarios: Sequence[Scenario], pairs: Sequence[Pair], options: Options)
     for one in scenarios:
         named[selection.labels([one.name], named)[one.name]] = one
     record = MatrixRecord(
-        lab=session.version(), started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        lab=recording.version(), started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         options=options,
         scenarios=[ScenarioRecord(name, str(fingerprint.source(one).resolve()), fingerprint.of_files(one))
                    for name, one in named.items()],
@@ -170,6 +170,7 @@ def _orders(directory: MatrixDirectory, record: MatrixRecord, named: Mapping[str
             subjects[one.directory] = (preparation.case(named[one.scenario], pieces, options), pieces)
         else:
             unable[one.directory] = Unable(None, Result(detail=pieces.message, exit_code=pieces.exit_code))
+    preparation.fetch_symbols(options, [case for case, _ in subjects.values()])
     orders: dict[str, Order] = {}
     crowd = max(1.0, jobs * options.cpus / len(os.sched_getaffinity(0)))
     for name, program in preparation.compile_cases(subjects, jobs).items():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator import experiment, fingerprint, progress, resources, session
+from orchestrator import experiment, fingerprint, inspector, progress, recording, resources
 from orchestrator.errors import LabError, PieceError, UsageError
 from orchestrator.matrix.record import Options
 from orchestrator.matrix.selection import Pair
@@ -65,28 +65,34 @@ def _fetch_together(pieces: Store, options: Options, pairs: Sequence[Pair]) -> N
 
 def _kernels(pieces: Store, options: Options, names: Iterable[str]) -> dict[str, Kernel | PieceError]:
     found: dict[str, Kernel | PieceError] = {}
-    modules = Path(options.modules) if options.modules else None
     own = [name for name in dict.fromkeys(names) if is_path(name)]
-    if modules is not None and len(own) != 1:
-        raise UsageError("--modules goes with one --kernel PATH: a kernel of the catalogue brings its own")
+    for option, value in (("--modules", options.modules), ("--vmlinux", options.vmlinux)):
+        if value is not None and len(own) != 1:
+            raise UsageError(f"{option} goes with one --kernel PATH: a kernel of the catalogue brings its own")
     for name in dict.fromkeys(names):
         try:
-            found[name] = find_kernel(pieces, name, modules if name in own else None)
+            found[name] = find_kernel(pieces, name, *(_own_files(options) if name in own else (None, None)))
         except PieceError as error:
             found[name] = error
     return found
 
 
 def _prepare(options: Options, pair: Pair) -> Prepared | LabError:
+    modules, vmlinux = _own_files(options) if is_path(pair.kernel) else (None, None)
     choice = Choice(
         kernel=pair.kernel, userland=pair.userland, qemu=options.qemu, accel=options.accel, memory=options.memory,
-        modules=Path(options.modules) if options.modules and is_path(pair.kernel) else None, cpus=options.cpus,
-        mirror=options.mirror, locked=options.locked,
+        modules=modules, vmlinux=vmlinux, cpus=options.cpus, mirror=options.mirror, locked=options.locked,
     )  # fmt: skip
     try:
         return prepare(choice, announce=False)
     except PieceError as error:
         return error
+
+
+def _own_files(options: Options) -> tuple[Path | None, Path | None]:
+    """The modules and the vmlinux of the one kernel that is given by path."""
+    modules, vmlinux = (Path(value) if value else None for value in (options.modules, options.vmlinux))
+    return modules, vmlinux
 
 
 def _with_kernel(prepared: Prepared, kernel: Kernel) -> Prepared:
@@ -95,8 +101,22 @@ def _with_kernel(prepared: Prepared, kernel: Kernel) -> Prepared:
 
 def case(wanted: Scenario, prepared: Prepared, options: Options) -> Case:
     """The case of a scenario on a pair; the options' settings come over the scenario's own."""
-    settings = session.merge(wanted.settings, options.settings)
-    return Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings, fingerprint.of_program(wanted))
+    settings = recording.merge(wanted.settings, options.settings)
+    return Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings, fingerprint.of_program(wanted),
+                inspector.wanted(wanted, options.inspect))
+
+
+def fetch_symbols(options: Options, cases: Iterable[Case]) -> None:
+    """One download for the debug information of all cases that look inside their guest; what can't be had is said
+    by the case that lacks it."""
+    from orchestrator.pieces.store import Wanted, symbols_of
+
+    pieces = [piece for one in cases if one.inspect for piece in (one.kernel.piece, one.userland.piece) if piece]
+    wanted = dict.fromkeys(symbols_of(Wanted(piece.kind, piece.name)) for piece in pieces)
+    try:
+        store(options).prepare(list(wanted))
+    except PieceError as error:
+        progress.note(error.message)
 
 
 def compile_cases(cases: Mapping[str, tuple[Case, Prepared]], jobs: int) -> dict[str, Program | UsageError]:

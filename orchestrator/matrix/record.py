@@ -126,6 +126,7 @@ class Options:
 
     qemu: str | None = None
     modules: str | None = None
+    vmlinux: str | None = None
     accel: str = "auto"
     memory: int = 768  # MiB
     cpus: int = 1
@@ -134,6 +135,7 @@ class Options:
     timeout: float | None = None  # seconds a case
     jobs: int | None = None
     settings: Settings = field(default_factory=Settings)
+    inspect: bool | None = None  # at every checkpoint, at none; None: as the scenario says
 
 
 @dataclass

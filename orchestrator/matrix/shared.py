@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from orchestrator import session
+from orchestrator import recording
 from orchestrator.errors import GuestError
+from orchestrator.inspector import Inspector
 from orchestrator.machine.guest import Guest
 from orchestrator.matrix import residue
 from orchestrator.rundir import RunDirectory, RunRecord
@@ -22,6 +23,7 @@ class SharedGuest:
         self.guest = guest
         self.up = False
         self.served: list[str] = []
+        self.inspector: Inspector | None = None  # of the first case that looks inside
         self._sightings = 0  # on the console while it booted
         self._log = -1
         self._state: dict[str, str] = {}  # as the cases found it
@@ -52,7 +54,7 @@ class SharedGuest:
 
     def keep(self, record: RunRecord, directory: RunDirectory) -> None:
         """What a case's directory keeps of its guest: the boots, the console until now, what was seen on it."""
-        session.keep_console(self.guest, record)
+        recording.keep_console(self.guest, record)
         if self._log < 0:
             return
         temporary = directory.path / ".console.log.new"
@@ -65,6 +67,8 @@ class SharedGuest:
     def stop(self) -> None:
         """Ends the guest; its console can still be kept."""
         self.up = False
+        if self.inspector is not None:
+            self.inspector.close()
         self.guest.stop()
 
     def close(self) -> None:

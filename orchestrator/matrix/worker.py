@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from orchestrator import experiment, host, progress, session
+from orchestrator import experiment, host, inspector, progress, recording, session
 from orchestrator.errors import LabError
 from orchestrator.machine.guest import Guest
 from orchestrator.matrix import residue
@@ -165,7 +165,7 @@ class Worker:
         begin = time.monotonic()
         left = ""
         try:
-            with contextlib.suppress(LabError), session.recorded(record, directory):  # which has recorded it
+            with contextlib.suppress(LabError), recording.recorded(record, directory):  # which has recorded it
                 left = self._in_guest(order, record, directory)
             experiment.judge(record, directory, order.case.scenario)
             _compare(order.first, record)
@@ -204,7 +204,9 @@ class Worker:
                 shared.boot()
                 record.timings["boot"] = round(time.monotonic() - begin, 3)
                 begin = time.monotonic()
-            session.Session(order.case, directory, record, limits, deadline).run(shared.guest, order.program)
+            shared.inspector = shared.inspector or inspector.make(order.case, order.prepared)
+            session.Session(order.case, directory, record, limits, deadline, shared.inspector).run(
+                shared.guest, order.program)
             record.timings["run"] = round(time.monotonic() - begin, 3)
             left = shared.residue(directory, frozenset(name for name, _ in order.case.settings.sysctls))
             fine = not (left or shared.trouble() or residue.kernel_trouble(directory.path))
@@ -234,7 +236,7 @@ def _limits(order: Order) -> host.Limits:
 
 def _record(order: Order, before: Sequence[str]) -> RunRecord:
     accelerator = order.prepared.accelerator
-    record = session.new_record(order.case, {"accelerator": accelerator.name, "reason": accelerator.reason})
+    record = recording.new_record(order.case, {"accelerator": accelerator.name, "reason": accelerator.reason})
     record.program = {"sha256": order.program.sha256, "compiler": order.program.compiler,
                       "command": list(order.program.command)}  # fmt: skip
     if order.remark:

@@ -5,14 +5,17 @@ Controls share a boot (labrun restores the sysctls that it changed); those with 
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import NEWEST, OLDEST
 
-from orchestrator import experiment, host, scenario, session
+from orchestrator import experiment, host, inspector, recording, scenario, session
+from orchestrator.inspector import Inspector
 from orchestrator.machine.guest import Guest
 from orchestrator.model import Case, Control, Outcome, Scenario, Settings
 from orchestrator.prepare import Choice, Prepared, prepare
@@ -22,16 +25,21 @@ ROOT = Path(__file__).parents[2] / "scenarios"
 SCENARIOS = scenario.names((ROOT,))
 
 
-def outcome_under(control: Control, wanted: Scenario, prepared: Prepared, guest: Guest, place: Path) -> set[str]:
+def case_of(wanted: Scenario, prepared: Prepared, control: Control) -> Case:
+    settings = recording.merge(wanted.settings, control.settings)
+    return Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings, inspect=wanted.inspect)
+
+
+def outcome_under(case: Case, control: Control, prepared: Prepared, guest: Guest, looking: Inspector | None,
+                  place: Path) -> set[str]:
     """The ids of the expectations that fail under the control; anything in error fails the test."""
-    settings = session.merge(wanted.settings, control.settings)
-    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings)
+    wanted = case.scenario
     directory = RunDirectory.create(place / control.name)
-    record = session.new_record(case, {"accelerator": prepared.accelerator.name})
+    record = recording.new_record(case, {"accelerator": prepared.accelerator.name})
     limits = host.limits(wanted.timeout)
-    with session.recorded(record, directory):
+    with recording.recorded(record, directory):
         program = experiment.compile_case(case, prepared)
-        session.Session(case, directory, record, limits, time.monotonic() + limits.total).run(guest, program)
+        session.Session(case, directory, record, limits, time.monotonic() + limits.total, looking).run(guest, program)
     experiment.judge(record, directory, wanted)
     assert record.ending_detail == "", record.ending_detail
     errors = {f.id: f.message for f in record.findings if f.outcome in (Outcome.ERROR, Outcome.SKIP)}
@@ -48,17 +56,27 @@ def test_each_control_fails_exactly_what_it_names(name: str, kernel: str, userla
     shared = [c for c in wanted.controls if not c.settings.append]
     wrong: dict[str, tuple[set[str], set[str]]] = {}
 
-    def judge(control: Control, guest: Guest) -> None:
-        failed = outcome_under(control, wanted, prepared, guest, tmp_path)
+    @contextlib.contextmanager
+    def looking_inside(control: Control) -> Iterator[Inspector | None]:
+        """One inspector for each guest."""
+        looking = inspector.make(case_of(wanted, prepared, control), prepared)
+        with contextlib.ExitStack() as stack:
+            if looking is not None:
+                stack.callback(looking.close)
+            yield looking
+
+    def judge(control: Control, guest: Guest, looking: Inspector | None) -> None:
+        failed = outcome_under(case_of(wanted, prepared, control), control, prepared, guest, looking, tmp_path)
         if failed != set(control.fails):
             wrong[control.name] = (failed, set(control.fails))
 
-    with Guest(prepared.recipe, host.limits()) as guest:
-        for control in [Control("nothing-changed", (), Settings()), *shared]:
-            judge(control, guest)
+    unchanged = Control("nothing-changed", (), Settings())
+    with Guest(prepared.recipe, host.limits()) as guest, looking_inside(unchanged) as looking:
+        for control in [unchanged, *shared]:
+            judge(control, guest, looking)
     for control in wanted.controls:
         if control not in shared:
-            recipe = replace(prepared.recipe, append=session.merge(wanted.settings, control.settings).append)
-            with Guest(recipe, host.limits()) as guest:
-                judge(control, guest)
+            recipe = replace(prepared.recipe, append=recording.merge(wanted.settings, control.settings).append)
+            with Guest(recipe, host.limits()) as guest, looking_inside(control) as looking:
+                judge(control, guest, looking)
     assert wrong == {}, "control: (failed, should fail)"

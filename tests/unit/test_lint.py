@@ -223,6 +223,10 @@ def test_claims_that_are_stated_and_not_made(tmp_path: Path) -> None:
         ('syscalls("w", "brk").brk == []', ""),
         ('len(faults("w", page="p")) == 1', "page= takes a number, as note('p'), and not a text"),
         ('len(faults("w", page=note("p"), pid=3)) == 1', ""),
+        ('walk(note("p")).writeable', "walk() has no attribute 'writeable'; did you mean writable"),
+        ('bins("small")[0].index == 2 and chunks("used").sise == []', "chunks() has no attribute 'sise'; did you mean size"),
+        ('arena(0).have_fastchunks == 0 and mm().brk > 0 and heap_sums().used > 3', ""),
+        ('mm(at="exit").brk == 0', 'mm() looks at "exit"'),
         ('"#" in output', ""),
     ],
 )  # fmt: skip

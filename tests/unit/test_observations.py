@@ -15,6 +15,7 @@ from orchestrator.collect.lines import EvidenceError
 from orchestrator.errors import UsageError
 from orchestrator.model import Ended
 from orchestrator.observations import ObservationError, Observations, VmaView
+from orchestrator.observed import Rows
 from orchestrator.rundir import RunDirectory
 
 CAPTURE = Path(__file__).parents[1] / "data/brk"
@@ -53,8 +54,9 @@ def test_vma(run: Observations) -> None:
     assert run.vma(heap.vma.end, "touched").value is None
     assert run.vma("[heap]", "start").value is None
     everything = run.vmas("touched").value
-    assert isinstance(everything, list)
+    assert isinstance(everything, Rows)
     assert heap in everything
+    assert heap.vma.start in everything.attribute("start").value  # type: ignore[operator]
 
 
 def test_fields(run: Observations) -> None:

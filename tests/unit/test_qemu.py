@@ -39,5 +39,9 @@ def test_channels_are_descriptors() -> None:
     assert chardevs == ["socket,id=console,fd=5", "socket,id=monitor,fd=6"]
 
 
+def test_a_dump_of_the_guest_can_be_read() -> None:
+    assert "vmcoreinfo" in after(argv(), "-device")
+
+
 def test_the_sandbox_can_be_left_out_for_a_qemu_without_it() -> None:
     assert after(argv(), "-sandbox") and not after(argv(sandbox=False), "-sandbox")

@@ -235,6 +235,11 @@ def test_what_it_has(text: str) -> None:
     checks.parse(text)
 
 
+def test_a_check_names_its_checkpoint_wherever_at_stands() -> None:
+    tree = checks.parse('walk(1, pid=note("child", at="b"), at="a").present and mm(pid=7).brk > 0')
+    assert sorted(checks.checkpoints(tree)) == ["", "a", "b"]
+
+
 def test_operands_are_sides_and_observations() -> None:
     tree = checks.parse('note("a") - note("b") == 2 * KiB and vma(note("c")).end > 1 and reached("x")')
     assert [ast.unparse(node) for node in checks.operands(tree)] == [

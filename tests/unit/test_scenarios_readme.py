@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator import checks, claims, lint, model, observed, scenario, trace_rows
+from orchestrator import checks, claims, heap_objects, kernel_objects, lint, model, observed, scenario, trace_rows
 from orchestrator.cli.app import app
+from orchestrator.collect import objects
+from orchestrator.collect.lines import Document
 
 README = Path(__file__).parents[2] / "scenarios/README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -67,6 +69,7 @@ def test_the_example_of_a_key_is_read(row: list[str], folder: Path) -> None:
     others = "".join(line for line in PLAIN.splitlines(True) if not line.startswith(f"{key}:"))
     claims_of = f"claims: {[*yaml.safe_load(example)[key], 'a.b']}".replace("'", "") if key == "claims" else example
     load(folder, f"{others}{claims_of}\n{EXPECTATION}")
+    assert key != "inspect" or load(folder, f"{PLAIN}{example}\n{EXPECTATION}").inspect is not None
 
 
 def test_every_key_of_a_trace_is_described(folder: Path) -> None:
@@ -137,6 +140,28 @@ def test_every_attribute_of_a_trace_record_is_described() -> None:
         assert set(trace_rows.ATTRIBUTES[kind]) <= named, kind
         if kind not in ("syscalls", "events"):  # which have those of the call and of the event as well
             assert named == set(trace_rows.ATTRIBUTES[kind]), kind
+
+
+def test_every_attribute_of_a_kernel_object_is_described() -> None:
+    rows = {codes(row[0])[0]: {name for code in codes(row[1]) for name in re.findall(r"\.(\w+)", f" {code}")}
+            for row in table("object", "attributes")}  # fmt: skip
+    lines = (README.parents[1] / "tests/data/kernel/7.x.jsonl").read_bytes()
+    found = objects.parse(Document.of("x", lines))
+    assert found.mm is not None
+    document = Document("x", ("",) * 99)
+    assert rows["mm"] == found.mm.fields.keys() - {"is"}
+    assert rows["tasks"] == found.tasks[0].fields.keys() - {"is"}
+    assert rows["vm_area"] == kernel_objects._vma(found.vmas[0], document).fields.keys()
+    assert rows["walk"] == set(kernel_objects.WALK)
+    assert rows["pages"] == {kind for kind in objects.KINDS.values() if kind != "absent"} | {
+        objects.UNCOUNTED, "total"}
+    assert rows["tables"] == {*kernel_objects._LEVELS, "bytes"}
+
+
+def test_every_attribute_of_the_heap_is_described() -> None:
+    rows = {codes(row[0])[0]: {name for code in codes(row[1]) for name in re.findall(r"\.(\w+)", f" {code}")}
+            for row in table("of the heap", "attributes")}  # fmt: skip
+    assert rows == {kind: set(names) for kind, names in heap_objects.ATTRIBUTES.items()}
 
 
 def test_the_labs_own_checkpoints_are_described() -> None:

@@ -1,0 +1,122 @@
+"""The record of a run: what it begins with, and how the run ended; ``unfinished`` until something better is known."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+from orchestrator import fingerprint, host
+from orchestrator.errors import LabError, UsageError
+from orchestrator.machine.guest import Attempt, Guest, ending_of
+from orchestrator.model import Case, Ending, Outcome, Piece, Settings
+from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
+
+NOT_ASKED = "it was not asked for (--no-inspect)"
+
+
+def merge(first: Settings, then: Settings) -> Settings:
+    """Two settings, the second one winning where both name the same thing."""
+
+    def pairs(name: str) -> tuple[tuple[str, str], ...]:
+        return tuple({**dict(getattr(first, name)), **dict(getattr(then, name))}.items())
+
+    return Settings(
+        append=first.append + then.append,
+        sysctls=pairs("sysctls"), tunables=pairs("tunables"), ulimits=pairs("ulimits"),
+        environment=pairs("environment"), defines=pairs("defines"),
+    )  # fmt: skip
+
+
+def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
+    """A record of a case that has not run yet."""
+    return RunRecord(
+        lab=version(),
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        case={
+            "scenario": case.scenario.name, "summary": case.scenario.summary, "plain": case.scenario.plain,
+            "source": str(fingerprint.source(case.scenario).resolve()), "fingerprint": case.fingerprint,
+            "kernel": case.kernel.name, "userland": case.userland.name,
+            "emulator": case.emulator.name, "settings": asdict(case.settings),
+        },
+        pieces=[_piece(p) for p in _pieces(case)],
+        emulator={"name": case.emulator.name, "version": case.emulator.version, **emulator},
+        host=dict(host.describe()),
+        left_out={} if case.inspect or not case.scenario.inspect else {"kernel": NOT_ASKED, "heap": NOT_ASKED},
+        messages=[f"{p.kind} {p.name}: {p.drift}" for p in _pieces(case) if p.drift],
+    )  # fmt: skip
+
+
+def version() -> str:
+    """The lab's own."""
+    try:
+        return metadata.version("qemu-lab")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _pieces(case: Case) -> list[Piece]:
+    pieces = (case.kernel.piece, case.userland.piece, case.userland.sysroot_piece, case.emulator.piece)
+    return [piece for piece in pieces if piece is not None]
+
+
+def _piece(piece: Piece) -> dict[str, Any]:
+    packages = [f"{p.name}={p.version}" for p in piece.packages]
+    return {"kind": piece.kind.value, "name": piece.name, "version": piece.version, "key": piece.key,
+            "packages": packages, "drift": piece.drift}  # fmt: skip
+
+
+@contextmanager
+def recorded(record: RunRecord, directory: RunDirectory) -> Iterator[None]:
+    """Whatever ends the block, the record says how, and is saved; errors that are a way for a run
+    to end are swallowed, the user's own mistakes (UsageError) go on to the command line."""
+    begin = time.monotonic()
+    try:
+        yield
+        _end(record, Ending.COMPLETED, "", 3)  # until the findings say better
+    except UsageError as error:
+        _end(record, Ending.HOST_ERROR, error.message, error.exit_code)
+        raise
+    except LabError as error:
+        _end(record, ending_of(error), error.message, error.exit_code, error.hint)
+    except KeyboardInterrupt:
+        _end(record, Ending.INTERRUPTED, "interrupted by the user", 130)
+    except Exception as error:
+        _end(record, Ending.HOST_ERROR, f"{type(error).__name__}: {error}", 3)
+        raise
+    finally:
+        record.seconds = round(time.monotonic() - begin, 3)
+        directory.save(record)
+
+
+def _end(record: RunRecord, ending: Ending, detail: str, code: int, hint: str = "") -> None:
+    record.ending, record.ending_detail, record.exit_code = ending, detail, code
+    record.outcome = Outcome.ERROR
+    if hint:
+        record.messages.append(hint)
+
+
+def boots(attempts: list[Attempt]) -> list[Boot]:
+    """The guest's boots as the record keeps them."""
+    return [Boot(a.number, a.outcome, a.seconds, a.cpu_seconds, a.detail) for a in attempts]
+
+
+def keep_console(guest: Guest, record: RunRecord) -> None:
+    """What the record keeps of a guest: its boots, its command, and what was recognised on its console."""
+    record.boots = boots(guest.attempts)
+    if guest.recipe.accelerator != record.emulator.get("accelerator"):
+        record.emulator.update(accelerator=guest.recipe.accelerator, reason="a guest did not boot under KVM")
+    if guest.command:
+        record.emulator["command"] = shlex.join(guest.command)
+    console = getattr(guest, "console", None)
+    if console is None:
+        return
+    record.console = [ConsoleEvent(s.kind.value, s.line, round(s.seconds, 3)) for s in console.sightings]
+    record.messages += [f"guest's init: {warning}" for warning in console.warnings]
+    if console.log_error:
+        record.messages.append(console.log_error)
