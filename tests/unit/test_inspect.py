@@ -1,0 +1,289 @@
+"""`lab inspect`: stories and views of a synthetic run against golden text, names, cross-checks, damaged evidence."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from inspect_samples import ARENA, FRAME, HEAP, PAGE, PID, PROGRAM, PTHREAD, TRACE, made
+
+from orchestrator import schema
+from orchestrator.errors import LabError, UsageError
+from orchestrator.inspection import VIEWS, Run, bits, contents, names, story_of
+from orchestrator.inspection.facts import Fact, Story, Verdict, differing
+from orchestrator.report import inspect_json, inspect_terminal, inspect_view
+
+Golden = Callable[[str, str], None]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("inspect") / "run").directory.path
+
+
+def story(path: Path, asked: str, at: str | None = "touched") -> Story:
+    run = Run.open(path)
+    return story_of(run, run.moment(at, None), asked)
+
+
+def text(path: Path, answer: Story) -> str:
+    return inspect_terminal.render(answer).replace(str(path), "RUN")
+
+
+def fact(answer: Story, topic: str) -> Fact:
+    return next(one for one in answer.facts if one.topic == topic)
+
+
+def verdicts(answer: Story) -> dict[str, Verdict]:
+    return {check.what: check.verdict for check in answer.checks}
+
+
+# -- what is shown ---------------------------------------------------------------------------------
+
+
+def test_a_page(path: Path, golden: Golden) -> None:
+    shown = text(path, story(path, "page"))
+    golden("inspect-page.txt", shown)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_block(path: Path, golden: Golden) -> None:
+    golden("inspect-block.txt", text(path, story(path, "block", "freed")))
+
+
+def test_nothing_is_there(path: Path, golden: Golden) -> None:
+    golden("inspect-nothing.txt", text(path, story(path, "0x1000")))
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_views(path: Path, kind: str, golden: Golden) -> None:
+    run = Run.open(path)
+    shown = inspect_view.render(VIEWS[kind](run.moment("freed", None), False)).replace(str(path), "RUN")
+    golden(f"inspect-{kind}.txt", shown)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_contents(path: Path, golden: Golden) -> None:
+    run = Run.open(path)
+    golden("inspect-contents.txt", inspect_view.render(contents(run, run.moment(None, None), False)).replace(
+        str(path), "RUN"))
+
+
+def test_colour_changes_nothing_but_colour(path: Path) -> None:
+    import re
+
+    answer = story(path, "page")
+    coloured = inspect_terminal.render(answer, colour=True)
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == inspect_terminal.render(answer)
+
+
+def test_json_is_what_the_schema_says(path: Path) -> None:
+    run = Run.open(path)
+    moment = run.moment("freed", None)
+    shape = schema.load("inspect")
+    jsonschema.Draft202012Validator.check_schema(shape)
+    answers = [story(path, "page"), story(path, "block", "freed"), story(path, "0x1000"),
+               contents(run, moment, True), *(view(moment, True) for view in VIEWS.values())]  # fmt: skip
+    for answer in answers:
+        data = json.loads(inspect_json.render(answer))
+        jsonschema.Draft202012Validator(shape).validate(data)
+    assert json.loads(inspect_json.render(answers[0]))["address"] == PAGE
+
+
+# -- what it rests on ------------------------------------------------------------------------------
+
+
+def test_every_fact_names_its_evidence(path: Path) -> None:
+    for asked in ("page", "block", "brk", "[stack]", "program"):
+        for one in story(path, asked).facts:
+            assert one.evidence, one
+            for evidence in one.evidence:
+                lines = (path / evidence.file).read_text(errors="replace").splitlines()
+                assert evidence.line <= len(lines)
+
+
+def test_the_fault_that_filled_the_page(path: Path) -> None:
+    answer = story(path, "page")
+    assert fact(answer, "fault").values["tie"] == "frame"
+    assert fact(answer, "fault").values["bits"] == ["not present", "write", "user"]
+    roles = [one.values["is"] for one in answer.facts if one.topic == "allocation"]
+    assert roles == ["pte", "frame"]
+    assert verdicts(answer) == {
+        "vma and smaps": "agree", "vm_flags and VmFlags": "agree", "page tables and Rss": "agree",
+        "rights of pte and vma": "agree", "anonymous page and anon_vma": "agree", "frame and traced pfn": "agree",
+        "fault's vma and object": "agree",
+    }  # fmt: skip
+
+
+def test_a_later_fault_is_none_of_an_earlier_checkpoint(path: Path) -> None:
+    assert not [one for one in story(path, "page", "start").facts if one.topic in ("fault", "allocation")]
+
+
+def test_before_and_after_say_only_what_changed(path: Path) -> None:
+    before, after = story(path, "page").neighbours
+    assert (before.at, [one.topic for one in before.facts]) == ("start", ["vma", "pte", "frame"])
+    assert (after.at, after.facts) == ("freed", ())
+    before, after = story(path, "block", "freed").neighbours
+    assert [one.topic for one in before.facts] == ["chunk", "bin"] and before.facts[1].values == {}
+    assert "last" in after.remark
+    assert differing([Fact("pte", {"a": 1})], [Fact("pte", {"a": 1})]) == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "what"),
+    [
+        ("proc/214/smaps", f"{PAGE:08x}-{PAGE + 0x2000:08x} rw-p", f"{PAGE:08x}-{PAGE + 0x2000:08x} r--p",
+         "vma and smaps"),
+        ("trace/events", f"pfn={FRAME:#x}", "pfn=0xad99", "frame and traced pfn"),
+        ("kernel/214.jsonl", f'"anon_vma":{0xFFFF888003D20070}', '"anon_vma":0', "anonymous page and anon_vma"),
+        ("trace/events", "vma=0xffff888003c10180", "vma=0xffff888003c10240", "fault's vma and object"),
+        ("kernel/214.jsonl", f'"flags":{0x8100073},"pgoff":{PAGE >> 12}', f'"flags":{0x8100071},"pgoff":{PAGE >> 12}',
+         "rights of pte and vma"),
+    ],
+)  # fmt: skip
+def test_sources_that_differ(path: Path, tmp_path: Path, file: str, old: str, new: str, what: str) -> None:
+    other = shutil.copytree(path, tmp_path / "run")
+    target = other / "evidence/01-touched" / file
+    before = target.read_text()
+    assert old in before
+    target.write_text(before.replace(old, new))
+    answer = story(other, "page")
+    assert verdicts(answer)[what] is Verdict.DIFFER
+    assert f"differ    {what}" in text(other, answer)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "address"),
+    [
+        (f"{PAGE:#x}", PAGE), (str(PAGE), PAGE), ("page+0x10", PAGE + 16), ("note:page", PAGE), ("brk", HEAP + 0x21000),
+        ("[heap]", HEAP), ("[heap]+4096", HEAP + 4096), ("program", PROGRAM), ("vma:program", PROGRAM),
+        ("main_arena", ARENA), ("tcache", HEAP + 0x10), (f"tcache-{PID}", HEAP + 0x10), ("pthread", PTHREAD),
+        ("top", HEAP + 0x700), ("mm:start_brk", HEAP),
+    ],
+)  # fmt: skip
+def test_names(path: Path, asked: str, address: int) -> None:
+    assert names.find(Run.open(path).moment("touched", None), asked) == address
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("paeg", "did you mean page"), ("words", "no address: 'hello'"), ("0x10000000000000000", "nothing is called"),
+        ("99999999999999999999", "64 bits are too few"), ("page+0xffffffffffffffff", "64 bits are too few"),
+        ("", "nothing is called"), ("\x1b[31m", "nothing is called"), ("mm:page", "nothing is called"),
+    ],
+)  # fmt: skip
+def test_what_nothing_is_called(path: Path, asked: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        names.find(Run.open(path).moment("touched", None), asked)
+
+
+def test_which_moment(path: Path, tmp_path: Path) -> None:
+    run = Run.open(path)
+    assert run.moment(None, None).at == "freed"
+    assert run.moment("start#1", PID).at == "start"
+    with pytest.raises(UsageError, match="did you mean touched"):
+        run.moment("tuched", None)
+    with pytest.raises(UsageError, match="did not look inside at 'exit'; it did at: start, touched, freed"):
+        run.moment("exit", None)
+    with pytest.raises(UsageError, match="no kernel objects of process 7 at 'freed'; there are of: 214"):
+        run.moment(None, 7)
+    other = shutil.copytree(path, tmp_path / "run")
+    for folder in other.glob("evidence/*/kernel"):
+        shutil.rmtree(folder)
+    with pytest.raises(UsageError, match="did not look inside in this run") as caught:
+        Run.open(other).moment(None, None)
+    assert "--inspect" in caught.value.hint
+
+
+def test_a_case_of_a_matrix(path: Path, tmp_path: Path) -> None:
+    shutil.copytree(path, tmp_path / "a")
+    (tmp_path / "matrix.json").write_text("{}")
+    assert Run.open(tmp_path).directory.path == tmp_path / "a"
+    shutil.copytree(path, tmp_path / "b")
+    with pytest.raises(UsageError, match="matrix of 2 cases"):
+        Run.open(tmp_path)
+
+
+def test_the_command(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from orchestrator.cli.app import app
+
+    def lab(*words: str) -> int:
+        try:
+            app(["inspect", str(path), *words], standalone_mode=False)
+        except LabError as error:
+            return error.exit_code
+        return 0
+
+    assert lab("page", "--at", "touched", "--json", str(tmp_path / "x.json")) == 0
+    assert "this page's frame" in capsys.readouterr().out
+    assert json.loads((tmp_path / "x.json").read_text())["is"] == "story"
+    assert lab() == lab("mm") == lab("heap", "-v") == lab("threads", "--pid", str(PID)) == 0
+    assert lab("nothing") == lab("page", "--at", "never") == lab("page", "-k", "6.1") == 2
+
+
+# -- damage ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["heap/214.jsonl", "proc/214/smaps", "trace/events", "trace/stats", "notes"])
+def test_other_evidence_that_is_garbled_is_told(path: Path, tmp_path: Path, file: str) -> None:
+    other = shutil.copytree(path, tmp_path / "run")
+    (other / "evidence/01-touched" / file).write_text("what is this\x1b[2J\n")
+    answer = story(other, f"{PAGE:#x}")
+    assert any(file in trouble for trouble in answer.troubles), answer.troubles
+    shown = text(other, answer)
+    assert "Could not be read" in shown and "\x1b" not in shown
+
+
+def test_kernel_objects_that_are_garbled_are_an_error(path: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(path, tmp_path / "run")
+    target = other / "evidence/01-touched/kernel/214.jsonl"
+    for old, new in (('"start":', '"start":"x","begin":'), ('"levels":4', '"levels":[]'),
+                     ('"is":"vma"', '"is":["vma"]'), ('"file":null', '"file":7'),
+                     ('"brk":', '"brk":1.5,"x":')):  # fmt: skip
+        target.write_text((path / "evidence/01-touched/kernel/214.jsonl").read_text().replace(old, new))
+        with pytest.raises(LabError, match=r"01-touched/kernel/214\.jsonl:\d"):
+            story(other, "page")
+
+
+def test_damage_at_random_is_an_error_or_another_story(path: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(path, tmp_path / "run")
+    chance = random.Random(1)
+    files = [file for name in ("kernel", "heap", "trace", "proc") for file in (other / "evidence").rglob(f"{name}/**/*")
+             if file.is_file()]  # fmt: skip
+    for _ in range(250):
+        target = chance.choice(files)
+        before = target.read_bytes()
+        raw = bytearray(before)
+        for _ in range(3):
+            raw[chance.randrange(len(raw))] = chance.choice(b'0129afx[]{}":,- \n\xff\x1b')
+        target.write_bytes(raw)
+        try:
+            run = Run.open(other)
+            moment = run.moment(chance.choice(("start", "touched", "freed")), None)
+            answer = story_of(run, moment, chance.choice(("page", "block", "[heap]+0x2a0", "0x1000")))
+            assert "\x1b" not in inspect_terminal.render(answer)
+            assert "\x1b" not in inspect_view.render(chance.choice([*VIEWS.values()])(moment, True))
+            inspect_json.render(answer)
+        except LabError:
+            pass
+        target.write_bytes(before)
+
+
+def test_bits() -> None:
+    assert bits.vm_flags(0x8100173)[:2] == ["read", "write"] and "growsdown" in bits.vm_flags(0x173)
+    assert bits.vm_flags(1 << 50) == [f"{1 << 50:#x}"]
+    assert bits.entry(0x8000000000000067, "pte", True) == ["present", "writable", "user", "accessed", "dirty", "noexec"]
+    assert bits.entry(0xE7, "pmd", True)[-1] == "huge" and bits.entry(0xE7, "pmd", False)[-1] == "accessed"
+    assert bits.error_code(4) == ["not present", "user"] and bits.error_code(7)[0] == "protection"
+    assert bits.chunk_flags(0x31) == ["prev_inuse"]
+    assert "error_code=0x6" in TRACE
