@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import inside
 import subjects
 import table
 from subjects import Sample, Subject
@@ -49,6 +50,8 @@ They hold for the host below only; the ratios carry over.
 - **maps**, **trace**: evidence of 100,000 lines, to objects; the reference is splitting the same text into lines.
 - **lab run brk -q**: the whole command with everything in the cache, `cpu` with QEMU and compiler; the reference is a
   bare boot of the same kernel.
+- **look inside**: what a run spends at one checkpoint to have the guest paused, read and running again, with the index
+  of symbols in the cache; the first one of a process loads drgn, finds the kernel and reads the index as well.
 - **lab matrix brk -j 2**: the pairs of the images, two guests side by side; the reference is the same one by one.
 - **lab matrix** (only with `--matrix`): all scenarios on the pairs of the images.
 """
@@ -98,7 +101,7 @@ def everything(kernels: Iterable[str], scratch: Path, matrix: bool) -> tuple[lis
     names = dict.fromkeys((*kernels, default.kernel.name))
     found = [subject for name in names for subject in subjects.boots(subjects.kernel(name), scratch)]
     found += [subjects.build(scratch), *subjects.start_ups(), *subjects.parsers()]
-    found += [subjects.whole_run(default, scratch)]
+    found += [subjects.whole_run(default, scratch), *inside.looks(default, scratch)]
     found += [*subjects.matrices(scratch), *([subjects.everything(scratch)] if matrix else [])]
     return found, default
 
