@@ -14,6 +14,7 @@ from orchestrator.collect import environment
 from orchestrator.errors import LabError, UsageError
 from orchestrator.machine import qemu
 from orchestrator.model import Case, Ending, Outcome, Scenario, Settings
+from orchestrator.names import nearest
 from orchestrator.observations import Observations
 from orchestrator.observed import ObservationError
 from orchestrator.prepare import Choice, Prepared, prepare
@@ -53,6 +54,7 @@ def run(request: Request) -> Done:
     Raises UsageError, PieceError or HostError for what is wrong before that.
     """
     wanted = find_scenario(request.scenario)
+    _check_vmcore(request.vmcore, wanted)
     settings = recording.merge(wanted.settings, request.settings)
     prepared = prepare(_with_append(request.choice, settings), announce=False)
     case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings,
@@ -67,6 +69,15 @@ def run(request: Request) -> Done:
     judge(record, directory, wanted)
     directory.save(record)
     return Done(record, directory)
+
+
+def _check_vmcore(name: str | None, wanted: Scenario) -> None:
+    if name in (None, "failure", *wanted.checkpoints) or (name != "exit" and scenario.OWN.fullmatch(name or "")):
+        return
+    if not wanted.plain:
+        near = nearest(str(name), wanted.checkpoints)
+        raise UsageError(f"--vmcore {name}: the scenario has no such checkpoint{near}",
+                         f"failure, or one of: {', '.join(wanted.checkpoints)}")
 
 
 def check(path: Path, name: str | None) -> tuple[RunRecord, RunDirectory]:

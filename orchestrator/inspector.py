@@ -1,8 +1,8 @@
 """Looks inside a guest at checkpoints: pauses it, reads kernel objects and heaps, writes them as evidence.
 
-What can't be done (no symbols for this kernel, memory that this host does not let us read) is said once, in
-``left_out``; the expectations that rest on it are then SKIP with that reason. Nothing that the guest's memory
-holds ends a run.
+What can't be done at all (no symbols for this kernel, memory that this host does not let us read) is known before
+anything is read and said once, in ``left_out``; the expectations that rest on it are then SKIP with that reason. What
+goes wrong while the guest's memory is read is the guest's doing: it is said, evidence is missing, and that is an ERROR.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from orchestrator import progress
 from orchestrator.collect import environment
 from orchestrator.collect.lines import Document
-from orchestrator.errors import GuestError, LabError, PieceError, UsageError
+from orchestrator.errors import GuestError, LabError, UsageError
 from orchestrator.machine.memory import GuestMemory
 from orchestrator.model import Case, Inspect, Scenario, Symbols
 from orchestrator.prepare import check_vmlinux
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from orchestrator.collect.ptmalloc import Layout
     from orchestrator.machine.guest import Guest
     from orchestrator.prepare import Prepared
+    from orchestrator.symbols import KernelSymbols
 
 MAX_PROCESSES = 32  # at one checkpoint
-ATTEMPTS = 100  # to find no address space in the middle of a change
-T = TypeVar("T")
+SETTLE = 2.0  # seconds for an address space to come out of the middle of a change
+PAUSE = 0.005  # seconds that the guest runs on between two looks at that
+MAX_LOOK = 120.0  # seconds for one checkpoint; what is not read by then is said to be missing
 
 
 def wanted(scenario: Scenario, asked: bool | None) -> Inspect | None:
@@ -48,11 +50,7 @@ def make(case: Case, prepared: Prepared) -> Inspector | None:
     """
     if case.inspect is None:
         return None
-    try:
-        symbols = prepared.find_symbols()
-    except PieceError as error:
-        symbols = Symbols(missing=(error.message,))
-    return Inspector(symbols, prepared.cache, own_kernel=prepared.kernel.piece is None)
+    return Inspector(prepared.find_symbols(), prepared.cache, own_kernel=prepared.kernel.piece is None)
 
 
 @dataclass
@@ -63,60 +61,73 @@ class Inspector:
     cache: Path
     own_kernel: bool = False  # a user's, so that its vmlinux is the user's as well
     left_out: dict[str, str] = field(default_factory=dict)  # "kernel", "heap" -> why
+    troubles: list[str] = field(default_factory=list)  # what went wrong at the last look, for the record
     _memory: GuestMemory | None = field(default=None, init=False)
+    _opened: KernelSymbols | None = field(default=None, init=False)
+    _vmcoreinfo: tuple[int, int] = field(default=(0, 0), init=False)  # physical address and size, bytes
     _program: Program | None = field(default=None, init=False)
     _layout: Layout | None = field(default=None, init=False)  # of the userland's libc
 
     def look(self, guest: Guest, directory: RunDirectory, where: str, pids: Sequence[int],
              parts: Sequence[str]) -> float:
-        """Writes ``kernel/PID.jsonl`` and ``heap/PID.jsonl`` below ``where``; seconds that the guest stood still.
+        """Writes ``kernel/PID.jsonl`` and ``heap/PID.jsonl`` below ``where``; seconds that all of it took.
 
         Raises GuestError if the guest is lost, UsageError for a user's vmlinux that is another kernel's.
         """
-        if "kernel" in self.left_out or not pids:
-            return 0.0
-        from orchestrator.collect import kernel
-
-        found: dict[str, bytes] = {}
-        try:
-            memory = self._memory = self._memory or GuestMemory(guest.monitor, guest.pid)
-            self._prepare(directory, parts)
-            begin = time.monotonic()
-            for attempt in range(ATTEMPTS):
-                with memory.paused():
-                    program = self._program = self._program or self._attach(memory, directory)
-                    related = (one for pid in pids for one in kernel.processes(program, pid, MAX_PROCESSES))
-                    processes = list(dict.fromkeys(related))[:MAX_PROCESSES]
-                    if attempt + 1 < ATTEMPTS and kernel.changing(program, processes):
-                        continue  # the guest runs on for a moment
-                    for one in processes:
-                        found |= self._process(program, memory, one, parts)
-                break
-            paused = time.monotonic() - begin
-        except (GuestError, UsageError):
-            raise
-        except LabError as error:
-            self.left_out["kernel"] = self.left_out["heap"] = error.message
-            return 0.0
-        for name, content in found.items():
+        begin = time.monotonic()
+        self.troubles = []
+        if not pids or not self._ready(guest, directory, parts):
+            return time.monotonic() - begin
+        for name, content in self._read(pids, parts, begin + MAX_LOOK).items():
             directory.write(f"{where}/{name}", content)
-        return paused
+        return time.monotonic() - begin
 
-    def _process(self, program: Program, memory: GuestMemory, pid: int, parts: Sequence[str]) -> dict[str, bytes]:
-        from orchestrator.collect import heap_of, kernel, objects
+    def close(self) -> None:
+        """Gives back what it holds of the guest."""
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
 
-        release = program["init_uts_ns"].name.release.string_().decode("utf-8", "replace")
-        name = f"kernel/{pid}.jsonl"
-        found = {name: b"".join(kernel.lines(program, pid, release, self.symbols.vmlinux_build_id))}
-        if "heap" in parts and self._layout is not None:
-            process = objects.parse(Document.of(name, found[name]))
-            found[f"heap/{pid}.jsonl"] = b"".join(heap_of.lines(process, self._layout, memory))
-        return found
+    # -- while the guest runs ------------------------------------------------------------------------
 
-    def _prepare(self, directory: RunDirectory, parts: Sequence[str]) -> None:
-        """What can be done before the guest has to stand still."""
-        if "heap" not in parts or self._layout is not None or "heap" in self.left_out:
-            return
+    def _ready(self, guest: Guest, directory: RunDirectory, parts: Sequence[str]) -> bool:
+        """Whether kernel objects can be read; what it takes is there then."""
+        if "kernel" not in self.left_out and self._opened is None:
+            try:
+                self._opened = self._open_kernel(directory)
+                self._memory = GuestMemory(guest.monitor, guest.pid)
+            except (GuestError, UsageError):
+                raise
+            except (LabError, OSError) as error:
+                self.left_out["kernel"] = self.left_out["heap"] = str(error)
+        if "heap" in parts and self._layout is None and "heap" not in self.left_out:
+            try:
+                self._layout = self._open_libc(directory)
+            except (LabError, OSError) as error:
+                self.left_out["heap"] = str(error)
+        return "kernel" not in self.left_out
+
+    def _open_kernel(self, directory: RunDirectory) -> KernelSymbols:
+        from orchestrator import symbols
+
+        if self.symbols.vmlinux is None:
+            raise LabError("; ".join(self.symbols.missing) or "there are no symbols of this kernel")
+        try:
+            check_vmlinux(self.symbols, environment.parse_build_id(_environment(directory, "buildid")))
+        except UsageError as error:
+            if self.own_kernel:
+                raise
+            raise LabError(error.message) from None
+        try:
+            self._vmcoreinfo = environment.parse_vmcoreinfo(_environment(directory, "vmcoreinfo"))
+        except LabError:
+            raise LabError("the kernel does not say where its vmcoreinfo is (/sys/kernel/vmcoreinfo): it needs "
+                           "CONFIG_VMCORE_INFO, before 6.9 CONFIG_CRASH_CORE") from None
+        symbols.without_plugins()
+        with progress.step("looking inside for the first time"):
+            return symbols.open_kernel(self.symbols.vmlinux, self.symbols.vmlinux_build_id, self.cache)
+
+    def _open_libc(self, directory: RunDirectory) -> Layout:
         from orchestrator.collect import heap_of
         from orchestrator.symbols import DebugFile
 
@@ -125,52 +136,62 @@ class Inspector:
                  "libpthread": (said.libpthread, said.libpthread_build_id)}  # fmt: skip
         files = {name: DebugFile(path, build_id) for name, (path, build_id) in named.items() if path is not None}
         if not {"libc", "ld"} <= files.keys():
-            self.left_out["heap"] = "; ".join(said.missing) or "there is no debug information of this libc"
-            return
-        try:
-            self._layout = heap_of.layout(files, _glibc(directory), self.cache)
-        except LabError as error:
-            self.left_out["heap"] = error.message
+            raise LabError("; ".join(said.missing) or "there is no debug information of this libc")
+        glibc = environment.parse_glibc(_environment(directory, "glibc"))
+        return heap_of.layout(files, str(glibc), self.cache)
 
-    def _attach(self, memory: GuestMemory, directory: RunDirectory) -> Program:
-        from orchestrator import symbols
+    # -- while it stands still ------------------------------------------------------------------------
+
+    def _read(self, pids: Sequence[int], parts: Sequence[str], until: float) -> dict[str, bytes]:
+        """The files by name. The guest is paused, read, and goes on, whatever its memory holds."""
         from orchestrator.collect import kernel
 
-        if self.symbols.vmlinux is None:
-            raise LabError("; ".join(self.symbols.missing) or "there are no symbols of this kernel")
-        symbols.without_plugins()
-        self._compare(directory)
-        opened = symbols.open_kernel(self.symbols.vmlinux, self.symbols.vmlinux_build_id, self.cache)
-        with progress.step("looking inside for the first time"):
-            return kernel.attach(memory, self._vmcoreinfo(directory), opened.attach)
+        assert self._memory is not None
+        found: dict[str, bytes] = {}
+        settled = time.monotonic() + SETTLE
+        while True:
+            with self._memory.paused():
+                try:
+                    program = self._program = self._program or self._attach()
+                    related = (one for pid in pids for one in kernel.processes(program, pid, MAX_PROCESSES))
+                    processes = list(dict.fromkeys(related))[:MAX_PROCESSES]
+                    changing = kernel.changing(program, processes)
+                    if not changing or time.monotonic() > settled:
+                        if changing:
+                            self.troubles.append("an address space was in the middle of a change: it may be torn")
+                        for one in processes:
+                            found |= self._process(program, one, parts, until)
+                        return found
+                except Exception as error:  # of damaged memory: drgn and its helpers raise many kinds
+                    self.troubles.append(f"the lab could not look inside: {str(error) or type(error).__name__}"[:300])
+                    return found
+            time.sleep(PAUSE)
 
-    def _compare(self, directory: RunDirectory) -> None:
-        """Raises UsageError if a user's vmlinux is not of the running kernel, LabError if that of a piece is not."""
-        file = directory.path / "evidence/environment/buildid"
-        try:
-            check_vmlinux(self.symbols, file.read_text().strip() if file.is_file() else "")
-        except UsageError as error:
-            if self.own_kernel:
-                raise
-            raise LabError(error.message) from None
+    def _attach(self) -> Program:
+        from orchestrator.collect import kernel
 
-    def _vmcoreinfo(self, directory: RunDirectory) -> str:
-        file = directory.path / "evidence/environment/vmcoreinfo"
-        found = file.read_text() if file.is_file() else ""
-        if not found.strip():
-            raise LabError("the kernel has no /sys/kernel/vmcoreinfo: CONFIG_VMCORE_INFO, before 6.9 CONFIG_CRASH_CORE")
+        assert self._memory is not None and self._opened is not None
+        return kernel.attach(self._memory, *self._vmcoreinfo, self._opened.attach)
+
+    def _process(self, program: Program, pid: int, parts: Sequence[str], until: float) -> dict[str, bytes]:
+        from orchestrator.collect import heap_of, kernel, objects
+
+        assert self._memory is not None
+        left = max(1.0, until - time.monotonic())
+        name = f"kernel/{pid}.jsonl"
+        budget = kernel.Budget(seconds=min(kernel.Budget.seconds, left))
+        found = {name: b"".join(kernel.lines(program, pid, self.symbols.vmlinux_build_id, budget))}
+        if "heap" in parts and self._layout is not None:
+            process = objects.parse(Document.of(name, found[name]))
+            left = max(1.0, until - time.monotonic())
+            found[f"heap/{pid}.jsonl"] = b"".join(heap_of.lines(process, self._layout, self._memory, left))
         return found
 
-    def close(self) -> None:
-        """Gives back what it holds of the guest."""
-        if self._memory is not None:
-            self._memory.close()
 
-
-def _glibc(directory: RunDirectory) -> str:
-    """The guest's glibc version as its own libc says it."""
-    file = directory.path / "evidence/environment/glibc"
+def _environment(directory: RunDirectory, name: str) -> Document:
+    """What labrun read in the guest. Raises LabError if it did not."""
+    file = f"evidence/environment/{name}"
     try:
-        return str(environment.parse_glibc(Document.of("evidence/environment/glibc", file.read_bytes())))
+        return Document.of(file, (directory.path / file).read_bytes())
     except OSError:
-        raise LabError("the guest does not say which glibc it has") from None
+        raise LabError(f"the guest does not say its {name}") from None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator import accelerator, elf, progress, resources
 from orchestrator.accelerator import Accelerator
 from orchestrator.agent import agent
-from orchestrator.errors import UsageError
+from orchestrator.errors import LabError, UsageError
 from orchestrator.machine.firstline import prints_first_line
 from orchestrator.machine.guest import Recipe
 from orchestrator.model import Emulator, Kernel, Symbols, Userland
@@ -61,7 +61,7 @@ class Prepared:
     locked: bool = False
 
     def find_symbols(self) -> Symbols:
-        """Debug information of kernel and libc, fetched where it is not there. Raises PieceError."""
+        """Debug information of kernel and libc, fetched where it is not there."""
         from orchestrator.pieces import Store
 
         return find_symbols(Store(cache=self.cache, mirror=self.mirror, locked=self.locked), self.kernel, self.userland)
@@ -144,17 +144,21 @@ def find_userland(store: Store, name: str) -> Userland:
 
 def find_symbols(store: Store, kernel: Kernel, userland: Userland) -> Symbols:
     """The debug information of what a guest is made of: downloaded and built where it is a piece that is not there
-    yet (some 300 MiB for a kernel), looked for beside a user's own. Raises PieceError."""
-    from orchestrator.pieces.store import Wanted, symbols_of
-
-    pieces = [one.piece for one in (kernel, userland) if one.piece]
-    store.prepare(symbols_of(Wanted(piece.kind, piece.name)) for piece in pieces)
-    of_kernel = store.kernel_symbols(kernel) if kernel.piece else _own_vmlinux(kernel)
-    of_userland = store.userland_symbols(userland) if userland.piece else userland.symbols or Symbols()
+    yet (some 300 MiB for a kernel), looked for beside a user's own. What can't be had is in its ``missing``."""
+    of_kernel = _had(lambda: store.kernel_symbols(kernel) if kernel.piece else _own_vmlinux(kernel))
+    of_userland = _had(lambda: store.userland_symbols(userland) if userland.piece else userland.symbols or Symbols())
     return replace(
         of_userland, vmlinux=of_kernel.vmlinux, vmlinux_build_id=of_kernel.vmlinux_build_id,
         pieces=(*of_kernel.pieces, *of_userland.pieces), missing=(*of_kernel.missing, *of_userland.missing),
     )  # fmt: skip
+
+
+def _had(find: Callable[[], Symbols]) -> Symbols:
+    """What was found; where it can't be had, why. One piece that is missing does not cost the other."""
+    try:
+        return find()
+    except (LabError, OSError) as error:
+        return Symbols(missing=(str(error),))
 
 
 def _own_vmlinux(kernel: Kernel) -> Symbols:

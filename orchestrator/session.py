@@ -256,9 +256,10 @@ class Session:
             return
         parts = [part for part in ("kernel", "heap") if wanted.at(part, checkpoint.name)]
         if parts:
-            begin = time.monotonic()
-            self._inspector.look(self._guest, self._directory, checkpoint.directory, pids, parts)
-            took = time.monotonic() - begin
+            took = self._inspector.look(self._guest, self._directory, checkpoint.directory, pids, parts)
+            self._step_deadline += took  # the lab's own time is not the program's
+            self._deadline += took
+            self._record.messages += [f"at {checkpoint.name}: {trouble}" for trouble in self._inspector.troubles]
             timings = self._record.timings
             timings.setdefault("inspect_first", round(took, 3))
             timings["inspect"] = round(timings.get("inspect", 0.0) + took, 3)
@@ -357,4 +358,8 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
                 record.timings["run"] = round(time.monotonic() - begin, 3)
         finally:
             recording.keep_console(guest, record)
+            if inspector is not None:
+                inspector.close()
+            if case.vmcore and not (directory.path / "vmcore").exists():
+                record.messages.append(f"there is no vmcore: {case.vmcore!r} was not reached")
     return record

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from orchestrator.inspection.facts import Story, View
 
 
+_ENDED = (3, 4, 5, 130)  # exit codes of a run that did not come to its own end
+
+
 def inspect(
     run: Annotated[str, typer.Argument(help="A run directory; with --live a scenario.", metavar="RUN")],
     what: Annotated[
@@ -59,11 +62,11 @@ def inspect(
     it, and what of this was otherwise at the checkpoints before and after. The options of a run count with --live only.
     """
     from orchestrator.cli import show
-    from orchestrator.errors import UsageError
+    from orchestrator.errors import LabError, UsageError
     from orchestrator.inspection import Run
 
     show.check_target(json)
-    place = Path(run)
+    place, code = Path(run), 0
     if live:
         from orchestrator import experiment
 
@@ -73,12 +76,19 @@ def inspect(
         request = experiment.Request(run, choice, settings, output, timeout, inspect=True)
         with options.shown(quiet):
             done = experiment.run(request)
-        place = done.directory.path
-        if done.record.exit_code:
-            typer.echo(f"lab: this run ended with {done.record.exit_code}: `lab check {place}` says why", err=True)
-    elif any((image, kernel, userland, qemu, vmlinux, append, sysctl, tunable, ulimit, env, define, output, timeout)):
+        place, code = done.directory.path, done.record.exit_code
+        if code:
+            typer.echo(f"lab: this run ended with {code}: `lab check {place}` says why", err=True)
+    elif any((image, kernel, userland, qemu, modules, vmlinux, append, sysctl, tunable, ulimit, env, define, output,
+              timeout, mirror, locked, accel != "auto", memory != 768, cpus != 1)):  # fmt: skip
         raise UsageError("options of a run count with --live only", "without it nothing is run")
-    _report(_answer(Run.open(place), what, at, pid, verbose), json)
+    try:
+        _report(_answer(Run.open(place), what, at, pid, verbose), json)
+    except LabError:
+        if code not in _ENDED:
+            raise  # else how the run ended is why there is nothing to see
+    if code in _ENDED:
+        raise typer.Exit(code)
 
 
 def _answer(run: Run, what: str | None, at: str | None, pid: int | None, every: bool) -> Story | View:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from orchestrator.collect import ptmalloc
 from orchestrator.collect.objects import KernelObjects
+from orchestrator.collect.ptmalloc import records
+from orchestrator.collect.ptmalloc.process import Broken
+from orchestrator.collect.ptmalloc.snapshot import Snapshot
 from orchestrator.collect.user_memory import Physical, UserMemory
 from orchestrator.symbols import DebugFile, open_libc
 
@@ -26,13 +29,22 @@ def layout(files: Mapping[str, DebugFile], glibc: str, cache: Path) -> ptmalloc.
     return ptmalloc.derive(program, symbol, glibc, files["libc"].build_id)
 
 
-def lines(found: KernelObjects, layout: ptmalloc.Layout, memory: Physical) -> Iterator[bytes]:
-    """The lines of ``heap/PID.jsonl`` for the process that ``found`` has."""
+def lines(found: KernelObjects, layout: ptmalloc.Layout, memory: Physical, seconds: float) -> Iterator[bytes]:
+    """The lines of ``heap/PID.jsonl`` for the process that ``found`` has; a heap is not read through page tables that
+    are not whole."""
+    for part in ("task", "tasks", "mm", "vmas", "tables"):
+        if part in found.broken:
+            why = f"the kernel's objects are not whole: {part}: {found.broken[part]}"
+            nothing = Snapshot(trouble=[Broken("heap", why)])
+            header = {"pid": found.header["pid"], "glibc": layout.version, "libc": "", "base": 0,
+                      "build_id": layout.build_id, "safe_linking": False}  # fmt: skip
+            yield from (line.encode() + b"\n" for line in records.lines(header, nothing, []))
+            return
     mappings = [ptmalloc.Mapping(v["start"], v["end"], v["flags"], v["pgoff"], v["file"] or "")
                 for v in (item.fields for item in found.vmas)]  # fmt: skip
     threads = [ptmalloc.Thread(item.fields["tid"], item.fields["fsbase"]) for item in found.tasks]
     areas = [(mapping.start, mapping.end, bool(mapping.file)) for mapping in mappings]
     reader = UserMemory(memory, found.tables.values(), areas)
     process = ptmalloc.Process(found.header["pid"], mappings, threads)
-    for line in ptmalloc.collect(process, layout, reader):
+    for line in ptmalloc.collect(process, layout, reader, seconds):
         yield line.encode() + b"\n"

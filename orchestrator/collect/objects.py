@@ -138,7 +138,7 @@ class KernelObjects:
             steps.append(Step(level, index, value, table.line if table else 0))
             if not (value or 0) & PRESENT:
                 missing = True
-            elif table and (level == "pte" or (value or 0) & HUGE):
+            elif table and (level == "pte" or (level in ("pud", "pmd") and (value or 0) & HUGE)):
                 kind = KINDS.get(table.kinds.get(index, "").lower(), "")
                 break
         return Walk(address, tuple(steps), kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from errno import EFAULT
 from typing import Protocol
 
@@ -32,12 +32,14 @@ class UserMemory:
         self._areas = sorted(areas)
         self._pages: dict[int, int] = {}  # page number -> physical address
         self._huge: dict[tuple[int, int], int] = {}  # size in pages, number of the huge page -> physical address
+        self._away: set[int] = set()  # pages with an entry that is not present: swapped, in migration, a guard
         for table in tables:
             self._take(table)
 
     def _take(self, table: Table) -> None:
         first = table.base // PAGE
         if table.level == "pte":
+            self._away.update(first + index for index, value in table.entries.items() if not value & PRESENT)
             self._pages.update((first + index, value & FRAME) for index, value in table.entries.items()
                                if value & PRESENT)  # fmt: skip
         elif size := _HUGE_SIZES.get(table.level):
@@ -68,7 +70,24 @@ class UserMemory:
         except ValueError as error:
             raise OSError(EFAULT, str(error)) from None
 
+    def present(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The ranges from ``start`` to ``end`` in which a page was ever touched, by address; others read as zeros."""
+        pages = {(number * PAGE, (number + 1) * PAGE) for number in (*self._pages, *self._away)}
+        pages |= {(number * size * PAGE, (number + 1) * size * PAGE) for size, number in self._huge}
+        last: tuple[int, int] | None = None
+        for low, high in sorted((max(start, low), min(end, high)) for low, high in pages if low < end and high > start):
+            if last is not None and low <= last[1]:
+                last = (last[0], max(last[1], high))
+                continue
+            if last is not None:
+                yield last
+            last = (low, high)
+        if last is not None:
+            yield last
+
     def _untouched(self, address: int, size: int) -> bytes:
+        if address // PAGE in self._away:
+            raise OSError(EFAULT, f"the page at {address:#x} is not in memory (swap, migration, or a guard)")
         for start, end, is_file in self._areas:
             if start <= address < end:
                 if is_file:

@@ -51,7 +51,9 @@ class GuestMemory:
 
     def close(self) -> None:
         """Gives the descriptor back."""
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes of physical memory. Raises ValueError where the guest has no memory there."""

@@ -53,8 +53,8 @@ def prune(store: Store, *, everything: bool, keep_days: float | None, dry_run: b
 
 
 def _compiled(store: Store, everything: bool, keep_days: float | None, dry_run: bool) -> Iterator[Removed]:
-    """Programs compiled for earlier runs. One that goes while it is wanted is compiled again."""
-    for path in _files(store.folder / "compiled"):
+    """Programs compiled for earlier runs, and indexes of symbols. What goes while it is wanted is made again."""
+    for path in (*_files(store.folder / "compiled"), *_files(store.folder / "index")):
         age = (time.time() - path.stat().st_mtime) / _DAY
         if reason := _reason(True, age, everything, keep_days):
             yield _removed(path, reason, dry_run)

@@ -13,11 +13,14 @@ from drgn.helpers.linux.pid import find_task
 
 from orchestrator.collect.kernel import mm, tables, tasks, vmas
 from orchestrator.collect.kernel.frames import Frame, Frames
-from orchestrator.collect.kernel.tables import FRAME, HUGE, PRESENT, Table
+from orchestrator.collect.kernel.program import Patience, patience
+from orchestrator.collect.kernel.tables import Table
 from orchestrator.collect.kernel.tasks import Record
+from orchestrator.collect.objects import FRAME, HUGE, PAGE, PRESENT
 
 FORMAT, VERSION = "kernel-objects", 1
-_BROKEN = (drgn.FaultError, drgn.ObjectAbsentError, LookupError, ValueError, OverflowError, TypeError)
+MAX_LINE = 19_000  # bytes: evidence has no longer ones (collect.lines)
+_PARTS = {"task": "tasks", "mm": "mm", "vma": "vmas", "table": "tables", "frames": "frames"}  # for `broken`
 HUGE_LEVELS = ("pmd", "pud")
 ROWS = 128  # frames in a line
 
@@ -29,35 +32,40 @@ class Budget:
     records: int = 200_000
     frames: int = 4096
     seconds: float = 30.0
-    _until: float = field(default=0.0, init=False)
+    _patience: Patience = field(default_factory=Patience, init=False)
 
-    def start(self) -> None:
-        self._until = time.monotonic() + self.seconds
+    def start(self, program: drgn.Program) -> None:
+        """The time begins now. Whatever reads for longer, or without an end, raises (``program.TooMuch``)."""
+        self._patience = patience(program)
+        self._patience.until = time.monotonic() + self.seconds
+        self._patience.refill()
 
     def bounded(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Raises OverflowError where there are more, or it takes longer."""
+        """Raises OverflowError where there are more."""
         for number, record in enumerate(records):
             if number >= self.records:
                 raise OverflowError(f"more than {self.records} of them")
-            if time.monotonic() > self._until:
-                raise OverflowError(f"it took longer than {self.seconds:.0f} s")
+            self._patience.refill()
             yield record
 
 
-def lines(program: drgn.Program, pid: int, release: str, build_id: str,
-          budget: Budget | None = None) -> Iterator[bytes]:
+def lines(program: drgn.Program, pid: int, build_id: str, budget: Budget) -> Iterator[bytes]:
     """The file, line by line. What can't be followed is a line of its own; nothing of the guest's raises."""
     count = 0
-    for record in _records(program, pid, release, build_id, budget or Budget()):
+    for record in _records(program, pid, build_id, budget):
         count += 1
-        yield json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+        line = _json(record)
+        if len(line) > MAX_LINE:
+            line = _json(_broken(_PARTS.get(str(record["is"]), "task"), ValueError(f"a record of {len(line)} bytes")))
+        yield line + b"\n"
     yield b'{"is":"end","lines":%d}\n' % (count + 1)
 
 
 def processes(program: drgn.Program, pid: int, most: int) -> list[int]:
     """The process, then its relatives within the program, at most so many; nothing of the guest's raises."""
     found = [pid]
-    with contextlib.suppress(*_BROKEN):
+    patience(program).refill()
+    with contextlib.suppress(Exception):
         found += (other for other in tasks.family(find_task(program, pid).read_(), most) if other != pid)
     return found
 
@@ -65,18 +73,24 @@ def processes(program: drgn.Program, pid: int, most: int) -> list[int]:
 def changing(program: drgn.Program, pids: Iterable[int]) -> bool:
     """Whether somebody is in the middle of changing one of these address spaces: the kernel itself may be, with all
     tasks stopped (khugepaged takes a whole page table out while it collapses it; mm/khugepaged.c)."""
-    with contextlib.suppress(*_BROKEN):
+    patience(program).refill()
+    with contextlib.suppress(Exception):
         return any(mm.is_locked(find_task(program, pid).read_()) for pid in pids)
     return False
 
 
-def _records(program: drgn.Program, pid: int, release: str, build_id: str, budget: Budget) -> Iterator[Record]:
-    budget.start()
+def _json(record: Record) -> bytes:
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _records(program: drgn.Program, pid: int, build_id: str, budget: Budget) -> Iterator[Record]:
+    budget.start(program)
+    release = program["init_uts_ns"].name.release.string_().decode("utf-8", "replace")
     yield {"is": "format", "name": FORMAT, "version": VERSION, "release": release, "build_id": build_id, "pid": pid,
-           "levels": tables.levels(program), "page_size": tables.PAGE}  # fmt: skip
+           "levels": tables.levels(program), "page_size": PAGE}  # fmt: skip
     try:
         leader = find_task(program, pid).read_()
-    except _BROKEN as error:
+    except Exception as error:
         yield _broken("task", error)
         return
     if not leader:
@@ -98,14 +112,14 @@ def _with_mm(leader: drgn.Object) -> drgn.Object | None:
     """The leader, or another thread where that has ended (it keeps no mm then)."""
     try:
         return next((task for task in tasks.threads(leader) if task.mm), None)
-    except _BROKEN:
-        return leader if leader.mm else None
+    except Exception:
+        return None
 
 
 def _part(what: str, make: Callable[[], Iterator[Record]]) -> Iterator[Record]:
     try:
         yield from make()
-    except _BROKEN as error:
+    except Exception as error:  # of damaged memory: drgn and its helpers raise many kinds
         yield _broken(what, error)
 
 

@@ -13,11 +13,8 @@ from dataclasses import dataclass
 import drgn
 from drgn.helpers.linux.mm import virt_to_phys
 
-LEVELS = {4: ("pgd", "pud", "pmd", "pte"), 5: ("pgd", "p4d", "pud", "pmd", "pte")}
-PRESENT, HUGE = 1 << 0, 1 << 7
-FRAME = 0x000F_FFFF_FFFF_F000  # the physical address in an entry
-PAGE = 4096
-ENTRIES = 512
+from orchestrator.collect.objects import ENTRIES, FRAME, HUGE, LEVELS, PAGE, PRESENT
+
 MAX_TABLES = 16384  # 32 GiB of pages, fully mapped
 
 
