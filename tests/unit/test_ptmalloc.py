@@ -13,8 +13,11 @@ import pytest
 from heap_image import VERSIONS, Image, load
 
 from orchestrator.collect.heap_values import HeapEvidence, Tcache
-from orchestrator.collect.ptmalloc import Layout, Mapping, Process, Thread, collect, derive, rules
+from orchestrator.collect.ptmalloc import Layout, Mapping, Process, Thread, collect, derive, rules, walk
+from orchestrator.collect.ptmalloc.layout import ChunkWords
+from orchestrator.collect.ptmalloc.memory import PAGE, Memory, OutOfBudget
 from orchestrator.collect.ptmalloc.process import build_id
+from orchestrator.collect.ptmalloc.spans import Spans
 
 CACHED = {"2.31": 7, "2.36": 7, "2.41": 7, "2.43": 16}  # of one size, in a thread's cache
 
@@ -226,6 +229,94 @@ def test_random_damage(version: str) -> None:
         begin = time.process_time()
         image.evidence()
         assert time.process_time() - begin < 1.0, f"seed {seed}"
+
+
+# -- budgets -------------------------------------------------------------------------------------
+
+
+def with_forged_heaps(version: str, count: int, chunks: int) -> Image:
+    """A thread's heap whose prev leads through forged heap_infos, all before the same chunks."""
+    image = load(version)
+    info = image.evidence().arenas[1].infos[0]
+    struct, states = image.layout.struct("_heap_info"), image.layout.struct("malloc_state")
+    base, stride = 0x600000000000, struct.size + 32
+    run, end = base + PAGE * 16, base + PAGE * 16 + chunks * 32 + 16
+    for number in range(count):
+        fake = base + number * stride
+        image.poke(fake + struct.at("ar_ptr"), info.ar_ptr)
+        image.poke(fake + struct.at("prev"), fake + stride if number + 1 < count else 0)
+        image.poke(fake + struct.at("size"), end - fake)
+        image.poke(fake + struct.size + 8, run - fake - struct.size | 5)
+    for chunk in range(run, run + chunks * 32, 32):
+        image.poke(chunk + 8, 0x25)
+    image.poke(info.address + struct.at("prev"), base)
+    assert states.size < PAGE
+    mappings = [*image.process.mappings, Mapping(base, end + PAGE & -PAGE, 3)]
+    return Image(image.layout, replace(image.process, mappings=mappings), image.pages, image.said)
+
+
+def test_forged_heaps_that_share_their_chunks(version: str) -> None:
+    """Heaps lie where new_heap() puts them: each chunk is walked once."""
+    image = with_forged_heaps(version, 500, 2000)
+    whole = sum(map(len, load(version).lines()))
+    begin = time.process_time()
+    lines = image.lines()
+    assert time.process_time() - begin < 2
+    assert sum(map(len, lines)) < whole + 10_000
+    evidence = heap_image.parsed(lines)
+    assert "aligned to 0x4000000" in str(evidence.arenas[1].broken) and "walk-ends-at-top" in failed(evidence)
+
+
+def test_a_heap_where_another_walk_has_been() -> None:
+    """sbrk_base leads into a thread's heap."""
+    image = load("2.36")
+    info = image.evidence().arenas[1].infos[-1]
+    first = image.evidence().arenas[1].heaps[-1].first
+    image.poke(symbol(image, "mp_") + image.layout.struct("malloc_par").at("sbrk_base"), first)
+    evidence = image.evidence()
+    assert evidence.arenas[0].heaps[0].first == first
+    assert "another walk" in str(evidence.arenas[1].broken) and not evidence.arenas[1].infos
+    assert info.address == evidence.arenas[1].numbers["top"] & -0x4000000
+
+
+@pytest.mark.parametrize("room", [0, 3000, 12_000, 30_000, 60_000])
+def test_one_account_for_all_that_is_written(image: Image, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.collect.ptmalloc.memory.MAX_EVIDENCE", room)
+    lines = image.lines()
+    assert sum(map(len, lines)) < room + 4000  # the header, mp_, the variables
+    evidence = heap_image.parsed(lines)
+    assert [part.what for part in evidence.broken] in ([], ["heap"])
+    assert room >= 60_000 or "of evidence" in evidence.broken[0].why
+
+
+def test_the_account_is_never_less_than_what_is_written(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    charged = []
+    monkeypatch.setattr(Memory, "charge", lambda _self, characters: charged.append(characters))
+    assert sum(map(len, image.lines())) < sum(charged) + 10_000
+
+
+def test_the_clock_runs_over_blocks_that_are_known() -> None:
+    image = load("2.36")
+    heap = image.evidence().arenas[0].heaps[0]
+    known = heap_image.memory(image)
+    again = [walk.Walk(heap.arena, 0, heap.start, heap.end, heap.end, heap.first) for _ in range(2)]
+    aim, words = walk.Aim(heap.end, heap.addresses[-1]), ChunkWords.of(image.layout)
+    assert walk.walk(known, again[0], aim, words).tail == "top"
+    known.check_time()
+    known._deadline = 0
+    with pytest.raises(OutOfBudget):
+        walk.walk(known, again[1], aim, words)
+    with pytest.raises(OutOfBudget):
+        walk.find_start(known, heap.first, aim, words)
+
+
+def test_spans() -> None:
+    spans = Spans([(10, 20), (15, 30), (40, 50)])
+    assert list(spans.within(0, 100)) == [(10, 30), (40, 50)] and list(spans.within(29, 40)) == [(10, 30)]
+    assert spans.meet(0, 11) and not spans.meet(30, 40) and not spans.meet(0, 10)
+    spans.add(30, 40)
+    spans.add(60, 60)
+    assert list(spans.within(0, 100)) == [(10, 50)]
 
 
 # -- what is not there ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from orchestrator.collect.ptmalloc.model import Check, Flaw
 from orchestrator.collect.ptmalloc.process import Broken, Libc, Process, find_library, open_libc
 from orchestrator.collect.ptmalloc.process_checks import check_all
 from orchestrator.collect.ptmalloc.snapshot import Snapshot
+from orchestrator.collect.ptmalloc.spans import Spans
 from orchestrator.collect.ptmalloc.states import Placement, place_chunks
 from orchestrator.collect.ptmalloc.threads import read_kept, read_stacks, read_thread
 
@@ -54,9 +55,10 @@ def _fill(found: Snapshot, process: Process, libc: Libc) -> Placement:
     found.variables = {name: value for name, value in values.items() if value is not None}
     found.threads = [read_thread(libc, thread, words) for thread in process.threads]
     found.arenas, found.ring = find_arenas(libc)
+    walked = Spans()
     for arena in found.arenas:
         try:
-            fill_arena(libc, arena, words)
+            fill_arena(libc, arena, words, walked)
         except Unreadable as error:
             arena.flaw = arena.flaw or Flaw(error.address, str(error))
     placement = place_chunks(found)

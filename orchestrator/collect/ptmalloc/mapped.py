@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from orchestrator.collect.ptmalloc import rules
 from orchestrator.collect.ptmalloc.layout import ChunkWords
-from orchestrator.collect.ptmalloc.memory import PAGE, Mapping, Memory, Unreadable
+from orchestrator.collect.ptmalloc.memory import OF_MAPPED, PAGE, Mapping, Memory, Unreadable
 from orchestrator.collect.ptmalloc.model import Mapped
-
-MAX_MAPPED = 1 << 20
+from orchestrator.collect.ptmalloc.spans import Spans
 
 
 def find_mapped(memory: Memory, count: int, total: int, taken: Iterable[tuple[int, int]],
@@ -20,27 +19,29 @@ def find_mapped(memory: Memory, count: int, total: int, taken: Iterable[tuple[in
     found: list[Mapped] = []
     if count <= 0:
         return found
-    occupied, left = sorted(taken), total
+    occupied, left = Spans(taken), total
     for mapping in memory.mappings:
         if not mapping.is_private_data:
             continue
-        for start, end in _free_parts(mapping, occupied):
+        for start, end in _free_parts(memory, mapping, occupied):
             for chunk in _scan(memory, start, end, words):
                 found.append(chunk)
                 left -= chunk.end - chunk.start
-                if len(found) >= MAX_MAPPED or (len(found) >= count and left < PAGE):
+                memory.charge(OF_MAPPED)
+                if len(found) >= count and left < PAGE:
                     return found
     return found
 
 
-def _free_parts(mapping: Mapping, occupied: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _free_parts(memory: Memory, mapping: Mapping, occupied: Spans) -> Iterator[tuple[int, int]]:
     """The parts of a mapping that are not occupied."""
     low = mapping.start
-    for start, end in occupied:
-        if start < mapping.end and end > low:
-            if start > low:
-                yield low, start
-            low = max(low, end + PAGE - 1 & -PAGE)
+    memory.check_time()
+    for start, end in occupied.within(mapping.start, mapping.end):
+        memory.check_time()
+        if start > low:
+            yield low, start
+        low = max(low, end + PAGE - 1 & -PAGE)
     if low < mapping.end:
         yield low, mapping.end
 

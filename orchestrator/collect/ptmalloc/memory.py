@@ -16,6 +16,9 @@ WORD = 8
 PAGE = 4096
 BLOCK = 1 << 18  # bytes read at a time, aligned to itself
 MAX_BYTES = 3 << 30  # of one process in one collection
+MAX_EVIDENCE = 54 << 20  # characters of what is found; what no budget counts is far from the 10 MiB left to 64
+# What one of these has in the evidence at most, with a flaw and with its checks
+OF_ARENA, OF_HEAP, OF_WALK, OF_CHAIN, OF_LINK, OF_THREAD, OF_MAPPED = 6144, 256, 512, 384, 21, 1024, 160
 VM_READ, VM_WRITE = 1, 2  # include/linux/mm.h
 ADDRESS_END = 1 << 57  # of the user half, with 5-level page tables
 
@@ -75,12 +78,21 @@ class Memory:
         self._blocks: dict[int, Block] = {}
         self._pages: dict[int, Block] = {}
         self._left = MAX_BYTES
+        self._room = MAX_EVIDENCE
         self._deadline = time.monotonic() + seconds
 
     def check_time(self) -> None:
         """Raises OutOfBudget when the time is over."""
         if time.monotonic() > self._deadline:
             raise OutOfBudget("the collection took too long")
+
+    def charge(self, characters: int) -> None:
+        """Counts what will be written of what was found: one account for all walks and lists of the process.
+        Raises OutOfBudget when it, or the time, is used up."""
+        self._room -= characters
+        if self._room < 0:
+            raise OutOfBudget(f"more than {MAX_EVIDENCE >> 20} MiB of evidence were to be written")
+        self.check_time()
 
     def mapping(self, address: int) -> Mapping | None:
         """The mapping around an address."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.collect.ptmalloc import lists
 from orchestrator.collect.ptmalloc.layout import ChunkWords
-from orchestrator.collect.ptmalloc.memory import Unreadable
+from orchestrator.collect.ptmalloc.memory import OF_THREAD, Unreadable
 from orchestrator.collect.ptmalloc.model import Cache, Chain, Flaw
 from orchestrator.collect.ptmalloc.process import Broken, Libc, Thread, tls_block
 
@@ -38,6 +38,7 @@ class StackList:
 
 def read_thread(libc: Libc, thread: Thread, words: ChunkWords) -> Posix:
     """A thread's struct pthread, which is where its fs register points, with its arena and its cache."""
+    libc.memory.charge(OF_THREAD)
     found = Posix(thread.fsbase, thread.tid, {})
     try:
         if not thread.fsbase:
@@ -169,6 +170,7 @@ def _stack_list(libc: Libc, name: str, head: int) -> StackList:
             if libc.get(node, "prev", link) != before:
                 found.flaw = Flaw(link, f"its prev is not {before:#x}")
                 break
+            libc.memory.check_time()
             seen.add(link)
             found.threads.append(link - shift)
             before, link = link, libc.get(node, "next", link)
@@ -179,6 +181,7 @@ def _stack_list(libc: Libc, name: str, head: int) -> StackList:
 
 def read_kept(libc: Libc, address: int) -> Posix:
     """The struct pthread of a stack that no thread has."""
+    libc.memory.charge(OF_THREAD)
     try:
         return Posix(address, 0, _pthread(libc, address))
     except Unreadable as error:
