@@ -15,7 +15,7 @@ from heap_image import VERSIONS, Image, load
 from orchestrator.collect.heap_values import HeapEvidence, Tcache
 from orchestrator.collect.ptmalloc import Layout, Mapping, Process, Thread, collect, derive, rules, walk
 from orchestrator.collect.ptmalloc.layout import ChunkWords
-from orchestrator.collect.ptmalloc.memory import PAGE, Memory, OutOfBudget
+from orchestrator.collect.ptmalloc.memory import PAGE, Memory, OutOfBudget, Reader
 from orchestrator.collect.ptmalloc.process import build_id
 from orchestrator.collect.ptmalloc.spans import Spans
 
@@ -308,6 +308,58 @@ def test_the_clock_runs_over_blocks_that_are_known() -> None:
         walk.walk(known, again[1], aim, words)
     with pytest.raises(OutOfBudget):
         walk.find_start(known, heap.first, aim, words)
+
+
+class Sparse:
+    """An image that knows which of its pages are there, and has a large mapping without any below its others."""
+
+    def __init__(self, image: Image) -> None:
+        self.image, self.reads = image, 0
+        mappings = [*image.process.mappings, Mapping(0x600000000000, 0x600000000000 + (8 << 30), 3)]
+        self.process = replace(image.process, mappings=mappings)
+
+    def read(self, address: int, size: int) -> bytes:
+        self.reads += size
+        return self.image.read(address, size)
+
+    def lines(self, reader: Reader) -> HeapEvidence:
+        return heap_image.parsed(list(collect(self.process, self.image.layout, reader)))
+
+
+class Present(Sparse):
+    def present(self, start: int, end: int) -> list[tuple[int, int]]:
+        return [(page, page + PAGE) for page in sorted(self.image.pages) if start <= page < end]
+
+
+def test_a_large_mapping_without_pages(image: Image) -> None:
+    whole, reader = image.evidence(), Present(image)
+    evidence = reader.lines(reader)
+    assert not evidence.failed() and not evidence.broken and reader.reads < 20 << 20
+    assert [m.chunk for m in evidence.mapped] == [m.chunk for m in whole.mapped]
+    assert list(evidence.chunks()) == list(whole.chunks())
+
+
+def test_a_search_that_takes_too_much_loses_nothing_else(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.collect.ptmalloc.memory.MAX_BYTES", 64 << 20)
+    whole, reader = image.evidence(), Sparse(image)
+    evidence = reader.lines(reader)
+    assert [part.what for part in evidence.broken] == ["mmapped"] and "MiB" in evidence.broken[0].why
+    assert evidence.arenas == whole.arenas and not evidence.failed()
+    assert [c.what for c in evidence.checks] == [c.what for c in whole.checks if c.what not in (
+        "n-mmaps", "mmapped-mem")]  # fmt: skip
+
+
+def test_what_is_only_looked_through_is_not_kept() -> None:
+    image = load("2.36")
+    known = heap_image.memory(image)
+    area = next(mapping for mapping in known.mappings if mapping.is_private_data)
+    blocks = list(known.scan(area.start, area.end))
+    assert sum(block.end - block.start for block in blocks) == area.end - area.start and not known._blocks
+    assert not list(known.scan(8, 4096))
+    known.word(area.start)
+    read = image.reads
+    assert [bytes(block.words) for block in known.scan(area.start, area.start + 1)] == [image.read(area.start, PAGE)]
+    assert image.reads == read + PAGE  # this test's own
 
 
 def test_spans() -> None:

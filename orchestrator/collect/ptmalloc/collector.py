@@ -66,7 +66,11 @@ def _fill(found: Snapshot, process: Process, libc: Libc) -> Placement:
     found.kept = [read_kept(libc, address) for stacks in found.stacks if stacks.name == "cache"
                   for address in stacks.threads]  # fmt: skip
     parameters = found.parameters
-    found.mapped = find_mapped(libc.memory, parameters["n_mmaps"], parameters["mmapped_mem"], _taken(found), words)
+    try:
+        found.mapped.extend(find_mapped(libc.memory, parameters["n_mmaps"], parameters["mmapped_mem"], _taken(found),
+                                        words))  # fmt: skip
+    except OutOfBudget as error:  # it looks through all memory that may have one: the heap itself is known by now
+        found.trouble.append(Broken("mmapped", f"only {len(found.mapped)} mapped chunks were found: {error}"))
     return placement
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,7 +36,9 @@ class OutOfBudget(Exception):
 
 
 class Reader(Protocol):
-    """Bytes of the process. ``read`` raises OSError where it has none."""
+    """Bytes of the process. ``read`` raises OSError where it has none. A reader may also have
+    ``present(start, end) -> Iterable[tuple[int, int]]``: the parts of [start, end) that have any page, in their
+    order; what lies between reads as zeros."""
 
     def read(self, address: int, size: int, /) -> bytes:
         """``size`` bytes from ``address`` on."""
@@ -119,6 +121,40 @@ class Memory:
             return found
         found = self._pages.get(address & -PAGE)
         return found if found is not None else self._fetch(address, narrow)
+
+    def scan(self, start: int, end: int) -> Iterator[Block]:
+        """Blocks with all of [start, end), from page to page, that is there and can be read. They are not kept."""
+        for low, high in self._present(start & -PAGE, end + PAGE - 1 & -PAGE):
+            while low < high:
+                self.check_time()
+                stop = min(high, (low & -BLOCK) + BLOCK)
+                yield from self._pass(low, stop)
+                low = stop
+
+    def _present(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of [start, end) that are mapped readable and, if the reader knows, have a page."""
+        present = getattr(self._reader, "present", None)
+        for mapping in self.mappings[max(bisect_right(self._starts, start) - 1, 0) :]:
+            if mapping.start >= end:
+                break
+            low, high = max(start, mapping.start), min(end, mapping.end)
+            if low >= high or not mapping.flags & VM_READ:
+                continue
+            for first, last in [(low, high)] if present is None else present(low, high):
+                if max(first & -PAGE, low) < min(last, high):
+                    yield max(first & -PAGE, low), min(last + PAGE - 1 & -PAGE, high)
+
+    def _pass(self, start: int, end: int) -> Iterator[Block]:
+        """[start, end) of one window, page by page where it can't be read at once."""
+        known = self._blocks.get(start & -BLOCK)
+        if known is not None and known.start <= start and end <= known.end:
+            yield Block(start, end, known.words[start - known.start >> 3 : end - known.start >> 3])
+            return
+        try:
+            yield self._read(start, end)
+        except OSError:
+            for page in range(start, end, PAGE) if end - start > PAGE else ():
+                yield from self._pass(page, page + PAGE)
 
     def _fetch(self, address: int, narrow: bool) -> Block:
         self.check_time()

@@ -115,7 +115,7 @@ def _cache_keys(libc: Libc, caches: list[Cache]) -> tuple[int, str]:
 
 
 def _mapped(libc: Libc, found: Snapshot) -> Iterator[Check]:
-    if not found.parameters:
+    if not found.parameters or found.is_broken("mmapped"):
         return
     count, total = found.parameters["n_mmaps"], found.parameters["mmapped_mem"]
     have, size = len(found.mapped), sum(chunk.end - chunk.start for chunk in found.mapped)

@@ -205,18 +205,12 @@ def find_start(memory: Memory, low: int, aim: Aim, words: ChunkWords, step: int 
 def _candidates(memory: Memory, low: int, high: int, words: ChunkWords, step: int) -> Iterator[int]:
     """The places whose size word may be a chunk's: in steps of 16, marked as behind one that is in use."""
     flags = rules.IS_MMAPPED | rules.ALIGN_MASK & ~rules.SIZE_BITS | rules.PREV_INUSE
-    while low < high:
-        try:
-            memory.check_time()
-            block = memory.block(low)
-        except Unreadable:
-            low += (PAGE - low % PAGE + step - 1) // step * step
-            continue
-        first, end = ((low - block.start) >> 3) + words.size, min(high, block.end)
-        column = block.words[first : (end - block.start) >> 3 : step >> 3].tolist()
+    for block in memory.scan(low, high):
+        first = max(low, block.start + (low - block.start) % step)
+        place, end = ((first - block.start) >> 3) + words.size, min(high, block.end)
+        column = block.words[place : (end - block.start) >> 3 : step >> 3].tolist()
         for place in [place for place, word in enumerate(column) if word & flags == 1 and word > rules.MINSIZE]:
-            yield low + place * step
-        low += len(column) * step
+            yield first + place * step
 
 
 def _next(memory: Memory, address: int, aim: Aim, words: ChunkWords) -> int:
