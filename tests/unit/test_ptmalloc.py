@@ -13,7 +13,18 @@ import pytest
 from heap_image import VERSIONS, Image, load
 
 from orchestrator.collect.heap_values import HeapEvidence, Tcache
-from orchestrator.collect.ptmalloc import Layout, Mapping, Process, Thread, collect, derive, rules, walk
+from orchestrator.collect.ptmalloc import (
+    Layout,
+    Mapping,
+    Process,
+    Thread,
+    collect,
+    collector,
+    derive,
+    records,
+    rules,
+    walk,
+)
 from orchestrator.collect.ptmalloc.layout import ChunkWords
 from orchestrator.collect.ptmalloc.memory import PAGE, Memory, OutOfBudget, Reader
 from orchestrator.collect.ptmalloc.process import build_id
@@ -419,6 +430,63 @@ def test_a_time_limit() -> None:
     image = load("2.36")
     evidence = heap_image.parsed(list(collect(image.process, image.layout, image, seconds=-1)))
     assert "too long" in evidence.broken[0].why
+
+
+@pytest.mark.parametrize(("name", "part"), [
+    ("read_thread", "threads"), ("find_arenas", "arenas"), ("fill_arena", "arenas"), ("place_chunks", "lists"),
+    ("read_stacks", "stacks"), ("find_mapped", "mmapped"), ("check_all", "checks"), ("open_libc", "heap"),
+])  # fmt: skip
+def test_an_error_that_nobody_expected(name: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is of its part only, and nobody is told that the glibc is not known."""
+    def fails(*_arguments: object) -> None:
+        raise IndexError("list index out of range")
+
+    image = load("2.36")
+    whole = image.evidence()
+    monkeypatch.setattr(collector, name, fails)
+    evidence = image.evidence()
+    assert {found.what for found in evidence.broken} == {part}
+    assert "unexpected IndexError (test_ptmalloc.py:" in evidence.broken[0].why
+    assert not evidence.failed()
+    if part != "heap":
+        assert evidence.parameters == whole.parameters
+        assert part in ("arenas", "lists", "threads") or evidence.arenas == whole.arenas
+        mapped, threads = ([[m.chunk for m in e.mapped] for e in (evidence, whole)],
+                           [[replace(t, line=0) for t in e.threads] for e in (evidence, whole)])  # fmt: skip
+        assert part == "mmapped" or mapped[0] == mapped[1]
+        assert part == "threads" or threads[0] == threads[1]
+
+
+def test_what_stops_the_lab_is_no_part_of_the_evidence() -> None:
+    class Stopped:
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+        def read(self, address: int, size: int) -> bytes:
+            raise self.error
+
+    image = load("2.36")
+    with pytest.raises(KeyboardInterrupt):
+        list(collect(image.process, image.layout, Stopped(KeyboardInterrupt())))
+    evidence = heap_image.parsed(list(collect(image.process, image.layout, Stopped(RuntimeError("lost")))))
+    assert "RuntimeError" in evidence.broken[0].why
+
+
+def test_a_field_that_the_glibc_does_not_have() -> None:
+    image = load("2.36")
+    for name, field in (("malloc_par", "n_mmaps"), ("malloc_state", "top"), ("malloc_chunk", "fd")):
+        struct = image.layout.structs[f"struct {name}"]
+        fields = {key: value for key, value in struct.fields.items() if key != field}
+        structs = {**image.layout.structs, f"struct {name}": replace(struct, fields=fields)}
+        evidence = heap_image.parsed(list(collect(image.process, replace(image.layout, structs=structs), image)))
+        assert [(found.what, field in found.why) for found in evidence.broken] == [("layout", True)]
+
+
+def test_what_can_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = load("2.36")
+    monkeypatch.setattr(records, "_thread", lambda _thread: {"is": object()})
+    evidence = image.evidence()
+    assert [found.what for found in evidence.broken] == ["heap"] and evidence.arenas
 
 
 # -- rules and layouts ---------------------------------------------------------------------------

@@ -153,6 +153,8 @@ def _threads(found: Snapshot) -> Iterator[Check]:
 
 
 def _stacks(found: Snapshot) -> Iterator[Check]:
+    if found.is_broken("stacks"):
+        return
     lists = {stacks.name: stacks for stacks in found.stacks}
     for name, stacks in lists.items():
         flaw = stacks.flaw

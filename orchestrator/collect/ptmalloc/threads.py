@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.collect.ptmalloc import lists
-from orchestrator.collect.ptmalloc.layout import ChunkWords
+from orchestrator.collect.ptmalloc.layout import ChunkWords, NotInLayout
 from orchestrator.collect.ptmalloc.memory import OF_THREAD, Unreadable
 from orchestrator.collect.ptmalloc.model import Cache, Chain, Flaw
 from orchestrator.collect.ptmalloc.process import Broken, Libc, Thread, tls_block
@@ -50,7 +50,7 @@ def read_thread(libc: Libc, thread: Thread, words: ChunkWords) -> Posix:
             return found
         found.arena = _variable(libc, block, "thread_arena")
         found.cache = _cache(libc, thread.tid, _variable(libc, block, "tcache"), words)
-    except (Broken, Unreadable, LookupError) as error:
+    except (Broken, Unreadable, NotInLayout) as error:
         found.flaw = error.why if isinstance(error, Broken) else str(error)
     return found
 
@@ -63,7 +63,7 @@ def _pthread(libc: Libc, address: int) -> dict[str, int]:
 def _variable(libc: Libc, block: int, name: str) -> int:
     symbol = libc.layout.symbol(name)
     if symbol is None:
-        raise LookupError(f"libc has no {name}")
+        raise NotInLayout(f"libc has no {name}")
     return libc.memory.word(block + symbol.offset)
 
 
@@ -148,7 +148,7 @@ def read_stacks(libc: Libc) -> tuple[list[StackList], int | None]:
         base = libc.address("_rtld_global", "ld")
         heads = {name: base + struct.at(f"_dl_stack_{name}") for name in ("cache", "used", "user")}
         size = libc.get(struct, "_dl_stack_cache_actsize", base)
-    except (LookupError, Unreadable):
+    except (NotInLayout, Unreadable):
         names = {"cache": "stack_cache", "used": "stack_used", "user": "__stack_user"}
         if "libpthread" in libc.libraries:
             heads = {name: libc.address(symbol, "libpthread") for name, symbol in names.items()
