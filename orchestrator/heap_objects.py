@@ -10,6 +10,7 @@ from orchestrator.collect.heap_values import (
     IS_MMAPPED,
     NON_MAIN_ARENA,
     PREV_INUSE,
+    SIZE_BITS,
     Arena,
     Bin,
     Chunk,
@@ -128,11 +129,10 @@ class Heaps:
             raise ObservationError(f"chunks() knows no state {state!r}{nearest(str(state), letters)}; "
                                    f"it knows {', '.join(letters)}")  # fmt: skip
         rows: list[Row] = []
-        for chunk in found.chunks():
-            if chunk.state == letters[state]:
-                if len(rows) >= MAX_CHUNKS:
-                    raise ObservationError(f"there are more than {MAX_CHUNKS} chunks: heap_sums() counts them")
-                rows.append(_chunk(chunk, found, document))
+        for chunk in found.chunks_in(letters[state]):
+            if len(rows) >= MAX_CHUNKS:
+                raise ObservationError(f"there are more than {MAX_CHUNKS} chunks: heap_sums() counts them")
+            rows.append(_chunk(chunk, found, document))
         return Observed(Rows("chunk", rows, ATTRIBUTES["chunk"]), tuple(row.evidence for row in rows[:3]))
 
     def bins(self, kind: object, at: str, pid: object = None) -> Observed:
@@ -195,9 +195,9 @@ class Heaps:
         """How many chunks there are in each state, and their bytes, over all arenas."""
         document, found = self._heap(at, pid, *WALKED, "mmapped")
         fields: dict[str, int] = dict.fromkeys(ATTRIBUTES["sums"], 0)
-        for chunk in found.chunks():
-            state = STATES[chunk.state]
-            for name, value in ((state, 1), ("chunks", 1), (f"{state}_bytes", chunk.size), ("bytes", chunk.size)):
+        for (letter, size), count in self._once("sums", document.file, found.sums).items():
+            state, total = STATES[letter], size * count
+            for name, value in ((state, count), ("chunks", count), (f"{state}_bytes", total), ("bytes", total)):
                 fields[name] += value
         return Observed(Row("sums", dict(fields), document.at(0)), (document.at(0),))
 
@@ -218,10 +218,10 @@ def _find(address: int, found: HeapEvidence, document: Document) -> Chunk | None
 
 
 def _arena(arena: Arena, document: Document) -> Row:
-    tops = [chunk for one in arena.heaps for chunk in one.chunks() if chunk.state == "T"]
+    tops = [one.words[-1] & ~SIZE_BITS for one in arena.heaps if one.tail == "top" and one.words]
     fields: dict[str, object] = {
         **arena.numbers, "address": arena.address, "index": arena.index, "main": arena.main, "heaps": len(arena.heaps),
-        "top_size": tops[-1].size if tops else None, "walked": sum(one.covered - one.first for one in arena.heaps),
+        "top_size": tops[-1] if tops else None, "walked": sum(one.covered - one.first for one in arena.heaps),
         "broken": arena.broken.why if arena.broken else None,
     }  # fmt: skip
     return Row("arena", fields, document.at(arena.line))
