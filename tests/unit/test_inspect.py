@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -15,7 +16,7 @@ from inspect_samples import ARENA, FRAME, HEAP, PAGE, PID, PROGRAM, PTHREAD, TRA
 from orchestrator import schema
 from orchestrator.errors import LabError, UsageError
 from orchestrator.inspection import VIEWS, Run, bits, contents, names, story_of
-from orchestrator.inspection.facts import Fact, Story, Verdict, differing
+from orchestrator.inspection.facts import Check, Fact, Story, Verdict, differing
 from orchestrator.report import inspect_json, inspect_terminal, inspect_view
 
 Golden = Callable[[str, str], None]
@@ -156,6 +157,69 @@ def test_sources_that_differ(path: Path, tmp_path: Path, file: str, old: str, ne
     answer = story(other, "page")
     assert verdicts(answer)[what] is Verdict.DIFFER
     assert f"differ    {what}" in text(other, answer)
+
+
+HEAP_VMA = f'"start":{HEAP},"end":{HEAP + 0x21000}'
+OTHER_MEM = {"is": "check", "what": "system-mem", "ok": False, "detail": "system_mem is 0x1000", "glibc": "",
+             "arena": 0, "at": ARENA}  # fmt: skip
+
+
+def heap_check(path: Path, run: Path, vma: str, edit: Callable[[list[dict[str, Any]]], None]) -> Check:
+    """The cross-check of the heap with its VMA, after both were changed."""
+    shutil.copytree(path, run)
+    kernel, heap = (run / f"evidence/02-freed/{part}/214.jsonl" for part in ("kernel", "heap"))
+    before = kernel.read_text()
+    assert HEAP_VMA in before
+    kernel.write_text(before.replace(HEAP_VMA, vma))
+    lines = [json.loads(line) for line in heap.read_text().splitlines()][:-1]
+    edit(lines)
+    heap.write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"is": "end", "lines": len(lines) + 1}]))
+    return next(check for check in story(run, "block", "freed").checks if check.what == "chunks and vma")
+
+
+def ends_with_fenceposts(lines: list[dict[str, Any]]) -> None:
+    walk, chunks = lines[3:5]
+    chunks["sizes"][-1:] = [chunks["sizes"][-1] - 32, 17, 17]
+    chunks["states"] = chunks["states"][:-1] + "upp"
+    walk.update(tail="fence", chunks=7)
+
+
+def whole(_lines: list[dict[str, Any]]) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("end", "edit", "verdict", "says"),
+    [
+        (0x21000, whole, Verdict.AGREE, "just the end of the VMA"),
+        (0x42000, whole, Verdict.UNKNOWN, "neighbours were merged"),
+        (0x42000, lambda lines: lines.append({**OTHER_MEM, "ok": True}), Verdict.UNKNOWN, "system_mem agrees"),
+        (0x42000, ends_with_fenceposts, Verdict.UNKNOWN, "fenceposts are the last"),
+        (0x20000, whole, Verdict.DIFFER, f"to {HEAP + 0x21000:#x}; the VMA is"),
+        (0x21000, lambda lines: lines.append(OTHER_MEM), Verdict.DIFFER, "system_mem is 0x1000"),
+        (0x42000, lambda lines: (ends_with_fenceposts(lines), lines.append(OTHER_MEM)), Verdict.UNKNOWN, "fenceposts"),
+        (0x21000, lambda lines: lines[3].update(broken={"at": 1, "why": "odd"}), Verdict.UNKNOWN, "at 0x1: odd"),
+    ],
+)  # fmt: skip
+def test_chunks_and_their_vma(path: Path, tmp_path: Path, end: int, edit: Callable[[list[dict[str, Any]]], None],
+                              verdict: Verdict, says: str) -> None:
+    check = heap_check(path, tmp_path / "run", f'"start":{HEAP},"end":{HEAP + end}', edit)
+    assert check.verdict is verdict and says in check.says
+
+
+def test_chunks_in_vmas_that_adjoin(path: Path, tmp_path: Path) -> None:
+    """mprotect() or mlock() of a part of a heap makes three of one VMA."""
+    run = tmp_path / "run"
+    target = shutil.copytree(path, run) / "evidence/02-freed/kernel/214.jsonl"
+    lines = target.read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if HEAP_VMA in line)
+    area = json.loads(lines[place])
+    middle = HEAP + 0x5000
+    lines[place : place + 1] = [json.dumps({**area, "end": middle}), json.dumps({**area, "start": middle})]
+    lines[-1] = json.dumps({"is": "end", "lines": len(lines)})
+    target.write_text("\n".join(lines) + "\n")
+    check = next(check for check in story(run, "block", "freed").checks if check.what == "chunks and vma")
+    assert check.verdict is Verdict.UNKNOWN and "adjoin" in check.says
 
 
 # -- names -----------------------------------------------------------------------------------------
