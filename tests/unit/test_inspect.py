@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from orchestrator import schema
 from orchestrator.errors import LabError, UsageError
 from orchestrator.inspection import VIEWS, Run, bits, contents, names, story_of
 from orchestrator.inspection.facts import Check, Fact, Story, Verdict, differing
+from orchestrator.model import Evidence, Note
 from orchestrator.report import inspect_json, inspect_terminal, inspect_view
 
 Golden = Callable[[str, str], None]
@@ -73,6 +76,30 @@ def test_contents(path: Path, golden: Golden) -> None:
     run = Run.open(path)
     golden("inspect-contents.txt", inspect_view.render(contents(run, run.moment(None, None), False)).replace(
         str(path), "RUN"))
+
+
+def test_contents_of_many_notes_and_mappings(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.open(path)
+    moment = run.moment("freed", None)
+    vmas = moment.kernel.vmas
+    page = next(item for item in vmas if item.fields["start"] == PAGE)
+    more = [replace(page, fields={**page.fields, "start": low, "end": low + 4096, "name": ""})
+            for low in range(0x10000000, 0x10000000 + 8192 * 20_000, 8192)]  # fmt: skip
+    moment.__dict__["kernel"] = replace(moment.kernel, vmas=(*more, *vmas))
+    address = [PAGE, PAGE + 0x2000, PAGE + 0x2001, 0x10000000, 0x10001000, 0x10001001]  # in, behind, farther behind
+    noted = [(Note(f"n{index % 20_000}", hex(address[index % 6]), "freed", 1), Evidence("notes", 1))
+             for index in range(30_000)]  # fmt: skip
+    monkeypatch.setattr("orchestrator.inspection.views.all_notes", lambda _moment: iter(noted))
+    begin = time.process_time()
+    views = [contents(run, moment, every) for every in (False, True)]
+    short, full = (next(section for section in view.sections if section.title == "notes") for view in views)
+    assert time.process_time() - begin < 2
+    first = dict[str, int]()
+    for index in range(30_000):
+        if index % 6 not in (2, 5):
+            first.setdefault(f"n{index % 20_000}", address[index % 6])
+    assert {one.values["name"]: one.values["address"] for one in full.facts} == first
+    assert short.facts == full.facts[:60] and (short.more, full.more) == (len(first) - 60, 0)
 
 
 def test_colour_changes_nothing_but_colour(path: Path) -> None:
