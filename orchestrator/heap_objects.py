@@ -10,6 +10,7 @@ from orchestrator.collect.heap_values import (
     IS_MMAPPED,
     NON_MAIN_ARENA,
     PREV_INUSE,
+    SIZE_BITS,
     Arena,
     Bin,
     Chunk,
@@ -29,6 +30,7 @@ T = TypeVar("T")
 MAX_CHUNKS = 100_000  # that one observation lists
 STATES = {"u": "used", "t": "tcache", "f": "fastbin", "n": "unsorted", "s": "small", "l": "large", "T": "top",
           "p": "fence", "?": "lost", "m": "mmapped"}  # fmt: skip
+WALKED = ("arenas", "lists", "threads")  # parts of the evidence that give chunks their states
 BINS = ("tcache", "fastbin", "unsorted", "small", "large")
 
 # Attributes as scenarios/README.md lists them; arena, thread and malloc_par also have glibc's own fields by name.
@@ -57,11 +59,12 @@ class Heaps:
     def _once(self, kind: str, key: str, make: Callable[[], T]) -> T:
         raise NotImplementedError
 
-    def _heap(self, at: str, pid: object) -> tuple[Document, HeapEvidence]:
+    def _heap(self, at: str, pid: object, *parts: str) -> tuple[Document, HeapEvidence]:
+        """The heap, of which these ``parts`` must be whole."""
         document = self.inside("heap", at, pid)
         found = self._once("parsed", document.file, lambda: heap.parse(document))
         for part in found.broken:
-            if part.what in ("libc", "heap", "layout"):
+            if part.what in ("libc", "heap", "layout", *parts):
                 raise ObservationError(f"{document.file}: {part.what}: {part.why}")
         return document, found
 
@@ -73,13 +76,13 @@ class Heaps:
 
     def arenas(self, at: str, pid: object = None) -> Observed:
         """Every arena, the main one first."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, "arenas")
         rows = [_arena(arena, document) for arena in found.arenas]
         return Observed(Rows("arena", rows, ATTRIBUTES["arena"]), tuple(row.evidence for row in rows[:12]))
 
     def arena(self, which: object, at: str, pid: object = None) -> Observed:
         """The arena of that number (0 is the main one), of that address, or that a block belongs to; or None."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, *WALKED)
         number = _number("arena", which)
         arena = found.arena(number) or next((one for one in found.arenas if one.index == number), None)
         if arena is None and (chunk := found.chunk(number)):
@@ -91,15 +94,15 @@ class Heaps:
 
     def heaps(self, at: str, pid: object = None) -> Observed:
         """Every walk of a heap: the pieces of the main arena's, and each heap of the others."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, "arenas")
         rows = [_walk(one, arena, document) for arena in found.arenas for one in arena.heaps]
         return Observed(Rows("heap", rows, ATTRIBUTES["heap"]), tuple(row.evidence for row in rows[:12]))
 
     def chunk(self, address: object, at: str, pid: object = None) -> Observed:
         """The chunk that malloc returned as that address, or that the address lies in; None if there is none."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, *WALKED)
         number = _number("chunk", address)
-        chunk = found.block(number) or found.chunk(number)
+        chunk = _find(number, found, document)
         if chunk is None:
             return Observed(None, (document.at(0),))
         row = _chunk(chunk, found, document)
@@ -107,35 +110,34 @@ class Heaps:
 
     def chunks_of(self, addresses: object, at: str, pid: object = None) -> Observed:
         """The chunk of each of these blocks, in their order. Of what is no chunk every attribute is None."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, *WALKED)
         if not isinstance(addresses, list | tuple):
             raise ObservationError(f"chunks_of() takes a list of addresses, not {addresses!r}")
         nothing = Row("chunk", dict.fromkeys(ATTRIBUTES["chunk"]), document.at(0))
         rows = []
         for address in addresses:
             number = _number("chunks_of", address)
-            chunk = found.block(number) or found.chunk(number)
+            chunk = _find(number, found, document)
             rows.append(nothing if chunk is None else _chunk(chunk, found, document))
         return Observed(Rows("chunk", rows, ATTRIBUTES["chunk"]), tuple(row.evidence for row in rows[:12]))
 
     def chunks(self, state: object, at: str, pid: object = None) -> Observed:
         """Every chunk in that state, in the order of memory."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, *WALKED, "mmapped")
         letters = {name: letter for letter, name in STATES.items()}
         if not isinstance(state, str) or state not in letters:
             raise ObservationError(f"chunks() knows no state {state!r}{nearest(str(state), letters)}; "
                                    f"it knows {', '.join(letters)}")  # fmt: skip
         rows: list[Row] = []
-        for chunk in found.chunks():
-            if chunk.state == letters[state]:
-                if len(rows) >= MAX_CHUNKS:
-                    raise ObservationError(f"there are more than {MAX_CHUNKS} chunks: heap_sums() counts them")
-                rows.append(_chunk(chunk, found, document))
+        for chunk in found.chunks_in(letters[state]):
+            if len(rows) >= MAX_CHUNKS:
+                raise ObservationError(f"there are more than {MAX_CHUNKS} chunks: heap_sums() counts them")
+            rows.append(_chunk(chunk, found, document))
         return Observed(Rows("chunk", rows, ATTRIBUTES["chunk"]), tuple(row.evidence for row in rows[:3]))
 
     def bins(self, kind: object, at: str, pid: object = None) -> Observed:
         """Every list of that kind that holds something."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, *WALKED)
         if kind not in BINS:
             raise ObservationError(f"bins() knows no {kind!r}{nearest(str(kind), BINS)}; it knows {', '.join(BINS)}")
         lists: Iterable[Bin | Tcache] = found.tcaches if kind == "tcache" else (
@@ -145,9 +147,9 @@ class Heaps:
 
     def bin(self, address: object, at: str, pid: object = None) -> Observed:
         """The list that holds the chunk of that block; None if it is in none."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, *WALKED)
         number = _number("bin", address)
-        chunk = found.block(number) or found.chunk(number)
+        chunk = _find(number, found, document)
         place = found.place(chunk.address) if chunk else None
         if place is None:
             return Observed(None, (document.at(0),))
@@ -156,7 +158,7 @@ class Heaps:
 
     def threads(self, at: str, pid: object = None) -> Observed:
         """``struct pthread`` of every thread, the first thread first."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, "threads")
         rows = [_thread(one.tid, one.line, {"pthread": one.pthread, "arena": one.arena, "tcache": one.tcache,
                                             "tcache_state": one.tcache_state, "broken": one.broken, **one.numbers},
                         document) for one in found.threads]  # fmt: skip
@@ -173,7 +175,7 @@ class Heaps:
 
     def stacks(self, at: str, pid: object = None) -> Observed:
         """The stacks of threads that have ended, which glibc keeps for later ones."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, "stacks")
         rows = [Row("stack", {"tid": 0, **one.numbers, "pthread": one.pthread, "broken": one.broken},
                     document.at(one.line)) for one in found.stacks]  # fmt: skip
         return Observed(Rows("stack", rows, ATTRIBUTES["stack"]), tuple(row.evidence for row in rows[:12]))
@@ -191,11 +193,11 @@ class Heaps:
 
     def heap_sums(self, at: str, pid: object = None) -> Observed:
         """How many chunks there are in each state, and their bytes, over all arenas."""
-        document, found = self._heap(at, pid)
+        document, found = self._heap(at, pid, *WALKED, "mmapped")
         fields: dict[str, int] = dict.fromkeys(ATTRIBUTES["sums"], 0)
-        for chunk in found.chunks():
-            state = STATES[chunk.state]
-            for name, value in ((state, 1), ("chunks", 1), (f"{state}_bytes", chunk.size), ("bytes", chunk.size)):
+        for (letter, size), count in self._once("sums", document.file, found.sums).items():
+            state, total = STATES[letter], size * count
+            for name, value in ((state, count), ("chunks", count), (f"{state}_bytes", total), ("bytes", total)):
                 fields[name] += value
         return Observed(Row("sums", dict(fields), document.at(0)), (document.at(0),))
 
@@ -206,11 +208,20 @@ def _number(function: str, value: object) -> int:
     return value
 
 
+def _find(address: int, found: HeapEvidence, document: Document) -> Chunk | None:
+    """The chunk that malloc returned as that address, or that it lies in; None if there surely is none."""
+    chunk = found.block(address) or found.chunk(address)
+    for part in found.broken if chunk is None else ():
+        if part.what == "mmapped":
+            raise ObservationError(f"{document.file}: mmapped: {part.why}")
+    return chunk
+
+
 def _arena(arena: Arena, document: Document) -> Row:
-    tops = [chunk for one in arena.heaps for chunk in one.chunks() if chunk.state == "T"]
+    tops = [one.words[-1] & ~SIZE_BITS for one in arena.heaps if one.tail == "top" and one.words]
     fields: dict[str, object] = {
         **arena.numbers, "address": arena.address, "index": arena.index, "main": arena.main, "heaps": len(arena.heaps),
-        "top_size": tops[-1].size if tops else None, "walked": sum(one.covered - one.first for one in arena.heaps),
+        "top_size": tops[-1] if tops else None, "walked": sum(one.covered - one.first for one in arena.heaps),
         "broken": arena.broken.why if arena.broken else None,
     }  # fmt: skip
     return Row("arena", fields, document.at(arena.line))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -88,6 +89,13 @@ class Heap:
     def chunks(self) -> Iterator[Chunk]:
         """All its chunks, in the order of memory."""
         return (self.chunk(place) for place in range(len(self.words)))
+
+    def places(self, state: str) -> Iterator[int]:
+        """The places of the chunks in that state."""
+        place = self.states.find(state)
+        while place >= 0:
+            yield place
+            place = self.states.find(state, place + 1)
 
     @property
     def covered(self) -> int:
@@ -276,6 +284,22 @@ class HeapEvidence:
         """The chunk that malloc returned as ``memory``; None if that is no chunk's."""
         found = self.chunk(memory - HEADER)
         return found if found is not None and found.memory == memory else None
+
+    def chunks_in(self, state: str) -> Iterator[Chunk]:
+        """Every chunk in one of STATES, in the same order."""
+        for heap in self._walks[1]:
+            yield from map(heap.chunk, heap.places(state))
+        for found in self.mapped if state == "m" else ():
+            yield found.as_chunk()
+
+    def sums(self) -> Counter[tuple[str, int]]:
+        """How many chunks there are of each state and size."""
+        found: Counter[tuple[str, int]] = Counter()
+        for heap in self._walks[1]:
+            for (state, word), count in Counter(zip(heap.states, heap.words, strict=True)).items():
+                found[state, word & ~SIZE_BITS] += count
+        found.update(("m", one.word & ~SIZE_BITS) for one in self.mapped)
+        return found
 
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk, heap by heap in the order of memory, then those with mappings of their own."""

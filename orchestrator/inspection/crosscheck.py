@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from orchestrator.collect.heap_values import Heap, HeapEvidence
 from orchestrator.collect.objects import ENTRIES, KINDS, NO_EXEC, PAGE, WRITABLE, Item, Table
 from orchestrator.inspection import fills
 from orchestrator.inspection.bits import MNEMONICS
@@ -212,16 +213,52 @@ def of_heap(moment: Moment, address: int) -> Iterator[Check]:
     item = moment.kernel.vma_at(address)
     if heap is None or item is None:
         return
-    lines = (document.at(heap.line), moment.line(item))
+    verdict, says, line = _reach(moment, found, heap, item)
+    lines = (document.at(heap.line), moment.line(item), *([document.at(line)] if line else []))
+    yield Check("chunks and vma", verdict, says, lines)
+
+
+def _reach(moment: Moment, found: HeapEvidence, heap: Heap, item: Item) -> tuple[Verdict, str, int]:
+    """Whether the chunks are the VMA's memory: only chunks that are nowhere mapped, or a top chunk that system_mem
+    denies, are wrong. A VMA may well go on behind them: the kernel merges neighbours, and a program may move the
+    break itself. The third is a further line of the heap's evidence."""
     if heap.broken is not None:
-        yield Check("chunks and vma", Verdict.DIFFER, f"the walk breaks off at {heap.broken.at:#x}: {heap.broken.why}",
-                    lines)  # fmt: skip
-        return
+        return Verdict.UNKNOWN, f"the walk breaks off at {heap.broken.at:#x}: {heap.broken.why}", 0
     start, end = item.fields["start"], item.fields["end"]
-    total = heap.covered - heap.first
-    if heap.covered == end and start <= heap.first:
-        yield Check("chunks and vma", Verdict.AGREE, f"{len(heap)} chunks are {total} bytes together, from "
-                    f"{heap.first:#x} to just the end of the VMA, {end:#x}", lines)  # fmt: skip
-    else:
-        yield Check("chunks and vma", Verdict.DIFFER, f"{len(heap)} chunks are {total} bytes together, from "
-                    f"{heap.first:#x} to {heap.covered:#x}; the VMA is {start:#x} to {end:#x}", lines)  # fmt: skip
+    # the last fencepost of a thread's heap has size 0, and is the 16 bytes that are left
+    reach = heap.end if heap.tail == "fence" and heap.info else heap.covered
+    chunks = f"{len(heap)} chunks are {heap.covered - heap.first} bytes together, from {heap.first:#x} to"
+    low, high = _row(moment, item)
+    if not low <= heap.first <= reach <= high:
+        return Verdict.DIFFER, f"{chunks} {reach:#x}; the VMA is {start:#x} to {end:#x}", 0
+    account = next((check for check in found.checks if check.what == "system-mem" and heap.tail == "top"
+                    and _arena_at(found, check.arena) == heap.arena), None)  # fmt: skip
+    if account is not None and not account.ok:
+        return Verdict.DIFFER, f"{chunks} {reach:#x}, the top chunk's end; but {account.detail}", account.line
+    if reach == end and start <= heap.first:
+        return Verdict.AGREE, f"{chunks} just the end of the VMA, {end:#x}", 0
+    if not start <= heap.first <= reach <= end:
+        return Verdict.UNKNOWN, f"{chunks} {reach:#x}, in VMAs that adjoin; this one is {start:#x} to {end:#x}", 0
+    why = ("fenceposts are the last: what follows is not malloc's, or another of its stretches" if heap.tail == "fence"
+           else "the program moved the break itself, or neighbours were merged")
+    says = f"{chunks} {reach:#x}; the VMA goes on to {end:#x}: {why}"
+    if account is None:
+        return Verdict.UNKNOWN, says, 0
+    return Verdict.UNKNOWN, f"{says}; system_mem agrees with the top chunk", account.line
+
+
+def _arena_at(found: HeapEvidence, index: int | None) -> int | None:
+    return next((arena.address for arena in found.arenas if arena.index == index), None)
+
+
+def _row(moment: Moment, item: Item) -> tuple[int, int]:
+    """From where to where VMAs adjoin around one."""
+    low, high = item.fields["start"], item.fields["end"]
+    areas = sorted((other.fields["start"], other.fields["end"]) for other in moment.kernel.vmas)
+    for start, end in areas:
+        if start == high:
+            high = end
+    for start, end in reversed(areas):
+        if end == low:
+            low = start
+    return low, high

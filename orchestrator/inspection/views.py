@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.collect.objects import COUNTED, PAGE
@@ -163,23 +164,31 @@ def contents(run: Run, moment: Moment, every: bool) -> View:
                             "kernel": run.pids(c, "kernel"), "heap": run.pids(c, "heap")}, (Evidence("run.json"),))
         for c in run.record.checkpoints
     )  # fmt: skip
-    notes: list[Fact] = []
-    for note, line in all_notes(moment):
-        value = number(note.value)
-        if value is not None and _is_mapped(moment, value) and note.key not in {one.values["name"] for one in notes}:
-            notes.append(Fact("named", {"name": note.key, "address": value, "at": note.checkpoint}, (line,)))
     glibc = [Fact("named", {"name": f.fact.values["name"], "address": f.address}, f.fact.evidence)
              for f in glibc_places(moment)]  # fmt: skip
-    sections = (Section("checkpoints", checkpoints), _some("notes", notes, every), _some("glibc", glibc, every),
+    sections = (Section("checkpoints", checkpoints), _notes(moment, every), _some("glibc", glibc, every),
                 _some("mm_struct", list(_mm_names(moment)), every), _some("mappings", list(_areas(moment)), every),
                 _some("variables of the program", list(_variables(moment)), every))  # fmt: skip
     return View("contents", moment.where, tuple(section for section in sections if section.facts), (),
                 tuple(dict.fromkeys(moment.troubles)))  # fmt: skip
 
 
-def _is_mapped(moment: Moment, address: int) -> bool:
-    """Whether it is an address here: in a mapping, or just behind one, as the program break is."""
-    return any(item.fields["start"] <= address <= item.fields["end"] for item in moment.kernel.vmas)
+def _notes(moment: Moment, every: bool) -> Section:
+    """Notes that are an address here: in a mapping, or just behind one, as the program break is. Of a name that was
+    noted several times the first one counts; those beyond what is shown are only counted."""
+    areas = sorted((item.fields["start"], item.fields["end"]) for item in moment.kernel.vmas)
+    starts = [start for start, _ in areas]
+    seen: set[str] = set()
+    facts: list[Fact] = []
+    for note, line in all_notes(moment):
+        value = None if note.key in seen else number(note.value)
+        place = -1 if value is None else bisect_right(starts, value) - 1
+        if place < 0 or value is None or value > areas[place][1]:
+            continue
+        seen.add(note.key)
+        if every or len(facts) < SHOWN_NAMES:
+            facts.append(Fact("named", {"name": note.key, "address": value, "at": note.checkpoint}, (line,)))
+    return Section("notes", tuple(facts), len(seen) - len(facts))
 
 
 def _some(title: str, facts: list[Fact], every: bool) -> Section:

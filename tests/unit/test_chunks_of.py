@@ -33,8 +33,11 @@ LINES: tuple[dict[str, Any], ...] = (
 class One(Heaps):
     """A run that looked inside once."""
 
+    def __init__(self, *broken: str) -> None:
+        self.broken = [{"is": "broken", "what": what, "why": "it was lost"} for what in broken]
+
     def inside(self, part: str, at: str, pid: object = None) -> Document:
-        lines = [*LINES, {"is": "end", "lines": len(LINES) + 1}]
+        lines = [*LINES, *self.broken, {"is": "end", "lines": len(LINES) + len(self.broken) + 1}]
         return Document.of("7.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
 
     def _once(self, kind: str, key: str, make: Callable[[], Any]) -> Any:
@@ -73,3 +76,21 @@ def test_an_empty_list_gives_empty_lists() -> None:
 def test_what_is_no_list_of_addresses_is_an_error(wrong: object) -> None:
     with pytest.raises(ObservationError, match="chunks_of"):
         of(wrong)
+
+
+# -- parts that were not read to their end ---------------------------------------------------------
+
+
+def test_what_needs_a_part_that_is_broken_is_an_error() -> None:
+    for part, calls in {
+        "arenas": (lambda one: one.arenas(""), lambda one: one.chunk(HEAP, ""), lambda one: one.heap_sums("")),
+        "threads": (lambda one: one.threads(""), lambda one: one.chunks("used", ""), lambda one: one.bins("small", "")),
+        "stacks": (lambda one: one.stacks(""),),
+        "mmapped": (lambda one: one.chunks("mmapped", ""), lambda one: one.heap_sums(""), lambda one: one.chunk(8, "")),
+    }.items():
+        for call in calls:
+            with pytest.raises(ObservationError, match=f"{part}: it was lost"):
+                call(One(part))
+    whole = One("mmapped", "stacks")
+    assert whole.chunk(HEAP + 0x10, "").value and whole.arenas("").value
+    assert isinstance(flaws := whole.heap_flaws("").value, Rows) and len(flaws) == 2

@@ -6,15 +6,21 @@ import json
 import random
 import time
 from array import array
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from heap_image import document, load, parsed
 
+from orchestrator.collect import heap_values as values
 from orchestrator.collect.heap import parse
+from orchestrator.collect.heap_values import Heap, HeapEvidence
 from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.collect.ptmalloc import records
 from orchestrator.collect.ptmalloc.model import Arena, Walk
 from orchestrator.collect.ptmalloc.snapshot import Snapshot
+from orchestrator.heap_objects import STATES, Heaps
+from orchestrator.observed import Observed, Row
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,60 @@ def test_another_version(lines: list[str]) -> None:
     line = json.loads(lines[0]) | {"version": 99}
     with pytest.raises(EvidenceError, match="version 1"):
         parse(document([json.dumps(line), *lines[1:]]))
+
+
+class Cached(Heaps):
+    """Observations of one heap, which is parsed once."""
+
+    def __init__(self, evidence: HeapEvidence) -> None:
+        self.cache: dict[tuple[str, str], Any] = {("parsed", evidence.file): evidence}
+        self.file = evidence.file
+
+    def inside(self, part: str, at: str, pid: object = None) -> Document:
+        return Document.of(self.file, b"")
+
+    def _once(self, kind: str, key: str, make: Callable[[], Any]) -> Any:
+        if (kind, key) not in self.cache:
+            self.cache[kind, key] = make()
+        return self.cache[kind, key]
+
+
+def fields(found: Observed) -> dict[str, Any]:
+    assert isinstance(found.value, Row)
+    return dict(found.value.fields)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("2.31", "known"), ("2.43", "known"), ("2.36", "torn"), ("2.36", "blocked")]
+)
+def test_sums_and_tops_are_those_of_the_chunks(version: str, name: str) -> None:
+    evidence = load(version, name).evidence()
+    one = Cached(evidence)
+    sums = fields(one.heap_sums(""))
+    every = list(evidence.chunks())
+    assert (sums["chunks"], sums["bytes"]) == (len(every), sum(chunk.size for chunk in every))
+    for letter, state in STATES.items():
+        chosen = [chunk for chunk in every if chunk.state == letter]
+        assert (sums[state], sums[f"{state}_bytes"]) == (len(chosen), sum(chunk.size for chunk in chosen))
+        assert list(evidence.chunks_in(letter)) == chosen
+    for arena in evidence.arenas:
+        top = [c.size for heap in arena.heaps for c in heap.chunks() if c.state == "T"]
+        assert fields(one.arena(arena.index, ""))["top_size"] == top[-1]
+
+
+def test_observations_of_a_million_chunks_are_quick() -> None:
+    count = 1_000_000
+    words = array("Q", [33, 65, 49, 145] * (count // 4))
+    addresses = array("Q", range(4096, 4096 + 16 * count, 16))
+    walk = Heap(64, 0, 4096, 0, 0, 4096, False, "top", None, 5, words, addresses, "u" * (count - 1) + "T", ((0,), (6,)))
+    arena = values.Arena(64, 0, True, {}, (), None, 4, heaps=(walk,))
+    one = Cached(HeapEvidence("x", {}, {}, {}, (arena,), (), (), (), (), (), ()))
+    begin = time.process_time()
+    for _ in range(10):
+        assert fields(one.arena(0, ""))["top_size"] == 144
+        assert fields(one.heap_sums(""))["chunks"] == count
+        assert len(one.chunks("top", "").value or ()) == 1  # type: ignore[arg-type]
+    assert time.process_time() - begin < 1.5
 
 
 def test_many_chunks() -> None:

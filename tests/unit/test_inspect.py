@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -15,7 +18,8 @@ from inspect_samples import ARENA, FRAME, HEAP, PAGE, PID, PROGRAM, PTHREAD, TRA
 from orchestrator import schema
 from orchestrator.errors import LabError, UsageError
 from orchestrator.inspection import VIEWS, Run, bits, contents, names, story_of
-from orchestrator.inspection.facts import Fact, Story, Verdict, differing
+from orchestrator.inspection.facts import Check, Fact, Story, Verdict, differing
+from orchestrator.model import Evidence, Note
 from orchestrator.report import inspect_json, inspect_terminal, inspect_view
 
 Golden = Callable[[str, str], None]
@@ -72,6 +76,30 @@ def test_contents(path: Path, golden: Golden) -> None:
     run = Run.open(path)
     golden("inspect-contents.txt", inspect_view.render(contents(run, run.moment(None, None), False)).replace(
         str(path), "RUN"))
+
+
+def test_contents_of_many_notes_and_mappings(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.open(path)
+    moment = run.moment("freed", None)
+    vmas = moment.kernel.vmas
+    page = next(item for item in vmas if item.fields["start"] == PAGE)
+    more = [replace(page, fields={**page.fields, "start": low, "end": low + 4096, "name": ""})
+            for low in range(0x10000000, 0x10000000 + 8192 * 20_000, 8192)]  # fmt: skip
+    moment.__dict__["kernel"] = replace(moment.kernel, vmas=(*more, *vmas))
+    address = [PAGE, PAGE + 0x2000, PAGE + 0x2001, 0x10000000, 0x10001000, 0x10001001]  # in, behind, farther behind
+    noted = [(Note(f"n{index % 20_000}", hex(address[index % 6]), "freed", 1), Evidence("notes", 1))
+             for index in range(30_000)]  # fmt: skip
+    monkeypatch.setattr("orchestrator.inspection.views.all_notes", lambda _moment: iter(noted))
+    begin = time.process_time()
+    views = [contents(run, moment, every) for every in (False, True)]
+    short, full = (next(section for section in view.sections if section.title == "notes") for view in views)
+    assert time.process_time() - begin < 2
+    first = dict[str, int]()
+    for index in range(30_000):
+        if index % 6 not in (2, 5):
+            first.setdefault(f"n{index % 20_000}", address[index % 6])
+    assert {one.values["name"]: one.values["address"] for one in full.facts} == first
+    assert short.facts == full.facts[:60] and (short.more, full.more) == (len(first) - 60, 0)
 
 
 def test_colour_changes_nothing_but_colour(path: Path) -> None:
@@ -156,6 +184,69 @@ def test_sources_that_differ(path: Path, tmp_path: Path, file: str, old: str, ne
     answer = story(other, "page")
     assert verdicts(answer)[what] is Verdict.DIFFER
     assert f"differ    {what}" in text(other, answer)
+
+
+HEAP_VMA = f'"start":{HEAP},"end":{HEAP + 0x21000}'
+OTHER_MEM = {"is": "check", "what": "system-mem", "ok": False, "detail": "system_mem is 0x1000", "glibc": "",
+             "arena": 0, "at": ARENA}  # fmt: skip
+
+
+def heap_check(path: Path, run: Path, vma: str, edit: Callable[[list[dict[str, Any]]], None]) -> Check:
+    """The cross-check of the heap with its VMA, after both were changed."""
+    shutil.copytree(path, run)
+    kernel, heap = (run / f"evidence/02-freed/{part}/214.jsonl" for part in ("kernel", "heap"))
+    before = kernel.read_text()
+    assert HEAP_VMA in before
+    kernel.write_text(before.replace(HEAP_VMA, vma))
+    lines = [json.loads(line) for line in heap.read_text().splitlines()][:-1]
+    edit(lines)
+    heap.write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"is": "end", "lines": len(lines) + 1}]))
+    return next(check for check in story(run, "block", "freed").checks if check.what == "chunks and vma")
+
+
+def ends_with_fenceposts(lines: list[dict[str, Any]]) -> None:
+    walk, chunks = lines[3:5]
+    chunks["sizes"][-1:] = [chunks["sizes"][-1] - 32, 17, 17]
+    chunks["states"] = chunks["states"][:-1] + "upp"
+    walk.update(tail="fence", chunks=7)
+
+
+def whole(_lines: list[dict[str, Any]]) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("end", "edit", "verdict", "says"),
+    [
+        (0x21000, whole, Verdict.AGREE, "just the end of the VMA"),
+        (0x42000, whole, Verdict.UNKNOWN, "neighbours were merged"),
+        (0x42000, lambda lines: lines.append({**OTHER_MEM, "ok": True}), Verdict.UNKNOWN, "system_mem agrees"),
+        (0x42000, ends_with_fenceposts, Verdict.UNKNOWN, "fenceposts are the last"),
+        (0x20000, whole, Verdict.DIFFER, f"to {HEAP + 0x21000:#x}; the VMA is"),
+        (0x21000, lambda lines: lines.append(OTHER_MEM), Verdict.DIFFER, "system_mem is 0x1000"),
+        (0x42000, lambda lines: (ends_with_fenceposts(lines), lines.append(OTHER_MEM)), Verdict.UNKNOWN, "fenceposts"),
+        (0x21000, lambda lines: lines[3].update(broken={"at": 1, "why": "odd"}), Verdict.UNKNOWN, "at 0x1: odd"),
+    ],
+)  # fmt: skip
+def test_chunks_and_their_vma(path: Path, tmp_path: Path, end: int, edit: Callable[[list[dict[str, Any]]], None],
+                              verdict: Verdict, says: str) -> None:
+    check = heap_check(path, tmp_path / "run", f'"start":{HEAP},"end":{HEAP + end}', edit)
+    assert check.verdict is verdict and says in check.says
+
+
+def test_chunks_in_vmas_that_adjoin(path: Path, tmp_path: Path) -> None:
+    """mprotect() or mlock() of a part of a heap makes three of one VMA."""
+    run = tmp_path / "run"
+    target = shutil.copytree(path, run) / "evidence/02-freed/kernel/214.jsonl"
+    lines = target.read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if HEAP_VMA in line)
+    area = json.loads(lines[place])
+    middle = HEAP + 0x5000
+    lines[place : place + 1] = [json.dumps({**area, "end": middle}), json.dumps({**area, "start": middle})]
+    lines[-1] = json.dumps({"is": "end", "lines": len(lines)})
+    target.write_text("\n".join(lines) + "\n")
+    check = next(check for check in story(run, "block", "freed").checks if check.what == "chunks and vma")
+    assert check.verdict is Verdict.UNKNOWN and "adjoin" in check.says
 
 
 # -- names -----------------------------------------------------------------------------------------

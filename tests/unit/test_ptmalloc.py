@@ -13,8 +13,22 @@ import pytest
 from heap_image import VERSIONS, Image, load
 
 from orchestrator.collect.heap_values import HeapEvidence, Tcache
-from orchestrator.collect.ptmalloc import Layout, Mapping, Process, Thread, collect, derive, rules
+from orchestrator.collect.ptmalloc import (
+    Layout,
+    Mapping,
+    Process,
+    Thread,
+    collect,
+    collector,
+    derive,
+    records,
+    rules,
+    walk,
+)
+from orchestrator.collect.ptmalloc.layout import ChunkWords
+from orchestrator.collect.ptmalloc.memory import PAGE, Memory, OutOfBudget, Reader
 from orchestrator.collect.ptmalloc.process import build_id
+from orchestrator.collect.ptmalloc.spans import Spans
 
 CACHED = {"2.31": 7, "2.36": 7, "2.41": 7, "2.43": 16}  # of one size, in a thread's cache
 
@@ -228,6 +242,146 @@ def test_random_damage(version: str) -> None:
         assert time.process_time() - begin < 1.0, f"seed {seed}"
 
 
+# -- budgets -------------------------------------------------------------------------------------
+
+
+def with_forged_heaps(version: str, count: int, chunks: int) -> Image:
+    """A thread's heap whose prev leads through forged heap_infos, all before the same chunks."""
+    image = load(version)
+    info = image.evidence().arenas[1].infos[0]
+    struct, states = image.layout.struct("_heap_info"), image.layout.struct("malloc_state")
+    base, stride = 0x600000000000, struct.size + 32
+    run, end = base + PAGE * 16, base + PAGE * 16 + chunks * 32 + 16
+    for number in range(count):
+        fake = base + number * stride
+        image.poke(fake + struct.at("ar_ptr"), info.ar_ptr)
+        image.poke(fake + struct.at("prev"), fake + stride if number + 1 < count else 0)
+        image.poke(fake + struct.at("size"), end - fake)
+        image.poke(fake + struct.size + 8, run - fake - struct.size | 5)
+    for chunk in range(run, run + chunks * 32, 32):
+        image.poke(chunk + 8, 0x25)
+    image.poke(info.address + struct.at("prev"), base)
+    assert states.size < PAGE
+    mappings = [*image.process.mappings, Mapping(base, end + PAGE & -PAGE, 3)]
+    return Image(image.layout, replace(image.process, mappings=mappings), image.pages, image.said)
+
+
+def test_forged_heaps_that_share_their_chunks(version: str) -> None:
+    """Heaps lie where new_heap() puts them: each chunk is walked once."""
+    image = with_forged_heaps(version, 500, 2000)
+    whole = sum(map(len, load(version).lines()))
+    begin = time.process_time()
+    lines = image.lines()
+    assert time.process_time() - begin < 2
+    assert sum(map(len, lines)) < whole + 10_000
+    evidence = heap_image.parsed(lines)
+    assert "aligned to 0x4000000" in str(evidence.arenas[1].broken) and "walk-ends-at-top" in failed(evidence)
+
+
+def test_a_heap_where_another_walk_has_been() -> None:
+    """sbrk_base leads into a thread's heap."""
+    image = load("2.36")
+    info = image.evidence().arenas[1].infos[-1]
+    first = image.evidence().arenas[1].heaps[-1].first
+    image.poke(symbol(image, "mp_") + image.layout.struct("malloc_par").at("sbrk_base"), first)
+    evidence = image.evidence()
+    assert evidence.arenas[0].heaps[0].first == first
+    assert "another walk" in str(evidence.arenas[1].broken) and not evidence.arenas[1].infos
+    assert info.address == evidence.arenas[1].numbers["top"] & -0x4000000
+
+
+@pytest.mark.parametrize("room", [0, 3000, 12_000, 30_000, 60_000])
+def test_one_account_for_all_that_is_written(image: Image, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.collect.ptmalloc.memory.MAX_EVIDENCE", room)
+    lines = image.lines()
+    assert sum(map(len, lines)) < room + 4000  # the header, mp_, the variables
+    evidence = heap_image.parsed(lines)
+    assert [part.what for part in evidence.broken] in ([], ["heap"])
+    assert room >= 60_000 or "of evidence" in evidence.broken[0].why
+
+
+def test_the_account_is_never_less_than_what_is_written(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    charged = []
+    monkeypatch.setattr(Memory, "charge", lambda _self, characters: charged.append(characters))
+    assert sum(map(len, image.lines())) < sum(charged) + 10_000
+
+
+def test_the_clock_runs_over_blocks_that_are_known() -> None:
+    image = load("2.36")
+    heap = image.evidence().arenas[0].heaps[0]
+    known = heap_image.memory(image)
+    again = [walk.Walk(heap.arena, 0, heap.start, heap.end, heap.end, heap.first) for _ in range(2)]
+    aim, words = walk.Aim(heap.end, heap.addresses[-1]), ChunkWords.of(image.layout)
+    assert walk.walk(known, again[0], aim, words).tail == "top"
+    known.check_time()
+    known._deadline = 0
+    with pytest.raises(OutOfBudget):
+        walk.walk(known, again[1], aim, words)
+    with pytest.raises(OutOfBudget):
+        walk.find_start(known, heap.first, aim, words)
+
+
+class Sparse:
+    """An image that knows which of its pages are there, and has a large mapping without any below its others."""
+
+    def __init__(self, image: Image) -> None:
+        self.image, self.reads = image, 0
+        mappings = [*image.process.mappings, Mapping(0x600000000000, 0x600000000000 + (8 << 30), 3)]
+        self.process = replace(image.process, mappings=mappings)
+
+    def read(self, address: int, size: int) -> bytes:
+        self.reads += size
+        return self.image.read(address, size)
+
+    def lines(self, reader: Reader) -> HeapEvidence:
+        return heap_image.parsed(list(collect(self.process, self.image.layout, reader)))
+
+
+class Present(Sparse):
+    def present(self, start: int, end: int) -> list[tuple[int, int]]:
+        return [(page, page + PAGE) for page in sorted(self.image.pages) if start <= page < end]
+
+
+def test_a_large_mapping_without_pages(image: Image) -> None:
+    whole, reader = image.evidence(), Present(image)
+    evidence = reader.lines(reader)
+    assert not evidence.failed() and not evidence.broken and reader.reads < 20 << 20
+    assert [m.chunk for m in evidence.mapped] == [m.chunk for m in whole.mapped]
+    assert list(evidence.chunks()) == list(whole.chunks())
+
+
+def test_a_search_that_takes_too_much_loses_nothing_else(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.collect.ptmalloc.memory.MAX_BYTES", 64 << 20)
+    whole, reader = image.evidence(), Sparse(image)
+    evidence = reader.lines(reader)
+    assert [part.what for part in evidence.broken] == ["mmapped"] and "MiB" in evidence.broken[0].why
+    assert evidence.arenas == whole.arenas and not evidence.failed()
+    assert [c.what for c in evidence.checks] == [c.what for c in whole.checks if c.what not in (
+        "n-mmaps", "mmapped-mem")]  # fmt: skip
+
+
+def test_what_is_only_looked_through_is_not_kept() -> None:
+    image = load("2.36")
+    known = heap_image.memory(image)
+    area = next(mapping for mapping in known.mappings if mapping.is_private_data)
+    blocks = list(known.scan(area.start, area.end))
+    assert sum(block.end - block.start for block in blocks) == area.end - area.start and not known._blocks
+    assert not list(known.scan(8, 4096))
+    known.word(area.start)
+    read = image.reads
+    assert [bytes(block.words) for block in known.scan(area.start, area.start + 1)] == [image.read(area.start, PAGE)]
+    assert image.reads == read + PAGE  # this test's own
+
+
+def test_spans() -> None:
+    spans = Spans([(10, 20), (15, 30), (40, 50)])
+    assert list(spans.within(0, 100)) == [(10, 30), (40, 50)] and list(spans.within(29, 40)) == [(10, 30)]
+    assert spans.meet(0, 11) and not spans.meet(30, 40) and not spans.meet(0, 10)
+    spans.add(30, 40)
+    spans.add(60, 60)
+    assert list(spans.within(0, 100)) == [(10, 50)]
+
+
 # -- what is not there ---------------------------------------------------------------------------
 
 
@@ -276,6 +430,63 @@ def test_a_time_limit() -> None:
     image = load("2.36")
     evidence = heap_image.parsed(list(collect(image.process, image.layout, image, seconds=-1)))
     assert "too long" in evidence.broken[0].why
+
+
+@pytest.mark.parametrize(("name", "part"), [
+    ("read_thread", "threads"), ("find_arenas", "arenas"), ("fill_arena", "arenas"), ("place_chunks", "lists"),
+    ("read_stacks", "stacks"), ("find_mapped", "mmapped"), ("check_all", "checks"), ("open_libc", "heap"),
+])  # fmt: skip
+def test_an_error_that_nobody_expected(name: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is of its part only, and nobody is told that the glibc is not known."""
+    def fails(*_arguments: object) -> None:
+        raise IndexError("list index out of range")
+
+    image = load("2.36")
+    whole = image.evidence()
+    monkeypatch.setattr(collector, name, fails)
+    evidence = image.evidence()
+    assert {found.what for found in evidence.broken} == {part}
+    assert "unexpected IndexError (test_ptmalloc.py:" in evidence.broken[0].why
+    assert not evidence.failed()
+    if part != "heap":
+        assert evidence.parameters == whole.parameters
+        assert part in ("arenas", "lists", "threads") or evidence.arenas == whole.arenas
+        mapped, threads = ([[m.chunk for m in e.mapped] for e in (evidence, whole)],
+                           [[replace(t, line=0) for t in e.threads] for e in (evidence, whole)])  # fmt: skip
+        assert part == "mmapped" or mapped[0] == mapped[1]
+        assert part == "threads" or threads[0] == threads[1]
+
+
+def test_what_stops_the_lab_is_no_part_of_the_evidence() -> None:
+    class Stopped:
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+        def read(self, address: int, size: int) -> bytes:
+            raise self.error
+
+    image = load("2.36")
+    with pytest.raises(KeyboardInterrupt):
+        list(collect(image.process, image.layout, Stopped(KeyboardInterrupt())))
+    evidence = heap_image.parsed(list(collect(image.process, image.layout, Stopped(RuntimeError("lost")))))
+    assert "RuntimeError" in evidence.broken[0].why
+
+
+def test_a_field_that_the_glibc_does_not_have() -> None:
+    image = load("2.36")
+    for name, field in (("malloc_par", "n_mmaps"), ("malloc_state", "top"), ("malloc_chunk", "fd")):
+        struct = image.layout.structs[f"struct {name}"]
+        fields = {key: value for key, value in struct.fields.items() if key != field}
+        structs = {**image.layout.structs, f"struct {name}": replace(struct, fields=fields)}
+        evidence = heap_image.parsed(list(collect(image.process, replace(image.layout, structs=structs), image)))
+        assert [(found.what, field in found.why) for found in evidence.broken] == [("layout", True)]
+
+
+def test_what_can_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = load("2.36")
+    monkeypatch.setattr(records, "_thread", lambda _thread: {"is": object()})
+    evidence = image.evidence()
+    assert [found.what for found in evidence.broken] == ["heap"] and evidence.arenas
 
 
 # -- rules and layouts ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 | `layout` | structures and symbols as the debug files have them, as plain numbers |
 | `memory` | the process's memory in blocks of 64-bit words, within bounds |
 | `process` | where libc is, its TLS module, a thread's TLS block |
+| `spans` | stretches of memory that have been seen to |
 | `rules` | bin indexes and constants that no debug file has |
 | `arenas`, `walk`, `lists`, `mapped`, `threads` | what is found, each followed as far as it goes |
 | `states`, `checks`, `process_checks` | lists against walks; the invariants |

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from orchestrator.collect.ptmalloc import lists, rules, walk
 from orchestrator.collect.ptmalloc.layout import ChunkWords
-from orchestrator.collect.ptmalloc.memory import PAGE, Unreadable
+from orchestrator.collect.ptmalloc.memory import OF_ARENA, OF_HEAP, PAGE, Unreadable
 from orchestrator.collect.ptmalloc.model import Arena, Chain, Flaw, Heap, Walk
 from orchestrator.collect.ptmalloc.process import Libc
+from orchestrator.collect.ptmalloc.spans import Spans
 
 MAX_ARENAS = 4096
-MAX_HEAPS = 65536  # of one arena: 4 TiB
-MAX_WALKS = 256  # stretches of one arena, broken ones included
-MAX_STRAYS = 1024  # mappings in which stretches of a torn main_arena are looked for
+MAX_WALKS = 256  # stretches of one arena; where it has more, none is taken up again behind a break
+MAX_STRAYS = 1024  # stretches of a torn main_arena that nothing points to, and mappings in which they are looked for
 
 
 def find_arenas(libc: Libc) -> tuple[list[Arena], Flaw | None]:
@@ -32,6 +32,7 @@ def find_arenas(libc: Libc) -> tuple[list[Arena], Flaw | None]:
         except Unreadable as error:
             return found, Flaw(address, f"the next arena can't be read: {error}")
         seen.add(address)
+        libc.memory.charge(OF_ARENA)
         found.append(Arena(address, len(found), numbers, binmap))
         address = numbers["next"]
     if address != main:
@@ -45,15 +46,19 @@ def _binmap(libc: Libc, arena: int) -> list[int]:
     return [int.from_bytes(content[i : i + place.size], "little") for i in range(0, len(content), place.size)]
 
 
-def fill_arena(libc: Libc, arena: Arena, words: ChunkWords) -> None:
-    """The walks of an arena's memory, and its lists."""
+def fill_arena(libc: Libc, arena: Arena, words: ChunkWords, walked: Spans) -> None:
+    """The walks of an arena's memory, and its lists. ``walked`` is the memory of the arenas before; this one's comes
+    to it."""
     arena.chains = [*_fastbins(libc, arena, words), *_bins(libc, arena, words)]
     if not is_used(libc, arena):
         return
     if arena.is_main:
         _walk_main(libc, arena, words)
+        for found in arena.walks:
+            if found.addresses:
+                walked.add(found.first, found.addresses[-1] + 1)
     else:
-        _walk_heaps(libc, arena, words)
+        _walk_heaps(libc, arena, words, walked)
 
 
 def is_used(libc: Libc, arena: Arena) -> bool:
@@ -108,37 +113,59 @@ def _bit(arena: Arena, index: int) -> bool:
 # -- heaps of threads' arenas --------------------------------------------------------------------
 
 
-def _walk_heaps(libc: Libc, arena: Arena, words: ChunkWords) -> None:
+def _walk_heaps(libc: Libc, arena: Arena, words: ChunkWords, walked: Spans) -> None:
     """The heaps from the one with the top chunk back to the one with the arena itself, and a walk of each."""
-    top = arena.numbers["top"]
     limit = heap_max(libc, arena)
     own = arena.address - libc.layout.struct("_heap_info").size
-    infos: list[int] = []
-    info = top & -limit
-    while info and info not in infos and len(infos) < MAX_HEAPS:
-        heap = _heap(libc, info)
-        if heap is None or heap.arena != arena.address:
-            arena.flaw = Flaw(info, "no heap_info of this arena is there")
+    infos: set[int] = set()
+    info = arena.numbers["top"] & -limit
+    while info and info not in infos:
+        heap, why = _fit_heap(libc, arena, info, limit, walked)
+        if heap is None:
+            arena.flaw = Flaw(info, why)
             break
-        infos.append(info)
-        arena.heaps.append(heap)
+        infos.add(info)
+        _take_heap(libc, arena, heap, limit, walked)
         info = heap.prev
     if info in infos:
         arena.flaw = Flaw(info, "the list of heaps is a circle")
-    if own not in infos and (heap := _heap(libc, own)) is not None:
-        arena.flaw = arena.flaw or Flaw(own, "the arena's first heap is not in its list of heaps")
-        arena.heaps.append(heap)
+    if own not in infos:
+        heap, why = _fit_heap(libc, arena, own, limit, walked)
+        arena.flaw = arena.flaw or Flaw(own, why or "the arena's first heap is not in its list of heaps")
+        if heap is not None:
+            _take_heap(libc, arena, heap, limit, walked)
     arena.heaps.reverse()
     for heap in arena.heaps:
         _walk_heap(libc, arena, heap, limit, words)
 
 
+def _fit_heap(libc: Libc, arena: Arena, info: int, limit: int, walked: Spans) -> tuple[Heap | None, str]:
+    """The heap at an address, if one of this arena can be there; else why not (new_heap() aligns all of them)."""
+    if info & limit - 1:
+        return None, f"no heap can be there: it is not aligned to {limit:#x}"
+    heap = _heap(libc, info)
+    if heap is None or heap.arena != arena.address:
+        return None, "no heap_info of this arena is there"
+    if walked.meet(info, info + max(min(heap.size, limit), 1)):
+        return None, "no heap can be there: another walk has been over that memory"
+    return heap, ""
+
+
+def _take_heap(libc: Libc, arena: Arena, heap: Heap, limit: int, walked: Spans) -> None:
+    libc.memory.charge(OF_HEAP)
+    walked.add(heap.info, heap.info + max(min(heap.size, limit), 1))
+    arena.heaps.append(heap)
+
+
 def heap_max(libc: Libc, arena: Arena) -> int:
     """heap_max_size(): what heaps are aligned to. With the tunable hugetlb it was 4 huge pages from 2.35 on
-    (c1beb51d08d3), and is the same again as without since 2.42 (9f551e28a749)."""
+    (c1beb51d08d3), and is the same again as without since 2.42 (9f551e28a749); a distribution may have taken that
+    over earlier, so the other one is tried as well."""
     top = arena.numbers["top"]
     parameters = libc.numbers(libc.layout.struct("malloc_par"), libc.address("mp_"))
-    for size in (rules.HEAP_MAX_SIZE, parameters.get("hp_pagesize", 0) * 4):
+    huge = parameters.get("hp_pagesize", 0) * 4
+    sizes = (huge, rules.HEAP_MAX_SIZE) if (2, 35) <= libc.layout.release < (2, 42) else (rules.HEAP_MAX_SIZE, huge)
+    for size in sizes:
         heap = _heap(libc, top & -size) if size > PAGE and size & size - 1 == 0 else None
         if heap is not None and heap.arena == arena.address:
             return size
@@ -244,7 +271,7 @@ def _find_strays(libc: Libc, arena: Arena, words: ChunkWords) -> None:
     known = [(found.start, found.end) for found in arena.walks]
     for mapping in [m for m in libc.memory.mappings if m.is_private_data][:MAX_STRAYS]:
         low = mapping.start
-        while missing >= PAGE and low < mapping.end:
+        while missing >= PAGE and low < mapping.end and len(known) < MAX_STRAYS:
             inside = next((end for start, end in known if start <= low < end), 0)
             if inside:
                 low = (inside + PAGE - 1) & -PAGE

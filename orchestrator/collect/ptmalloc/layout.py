@@ -43,6 +43,10 @@ SYMBOLS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+class NotInLayout(LookupError):
+    """This glibc has no such structure, field or symbol."""
+
+
 @dataclass(frozen=True)
 class Field:
     """A field: ``offset`` in its structure, ``size`` of one element, both in bytes; ``count`` > 1: an array."""
@@ -70,11 +74,13 @@ class Struct:
         return name in self.fields
 
     def __getitem__(self, name: str) -> Field:
+        if name not in self.fields:
+            raise NotInLayout(f"the debug files know no field {name}")
         return self.fields[name]
 
     def at(self, name: str) -> int:
-        """The offset of a field. Raises LookupError where this glibc has none."""
-        return self.fields[name].offset
+        """The offset of a field. Raises NotInLayout where this glibc has none."""
+        return self[name].offset
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,11 @@ class Layout:
     symbols: Mapping[str, Mapping[str, Symbol]] = field(default_factory=dict)
 
     def struct(self, name: str) -> Struct:
-        """A structure by its name without "struct". Raises LookupError where this glibc has none."""
+        """A structure by its name without "struct". Raises NotInLayout where this glibc has none."""
         for key in (f"struct {name}", f"union {name}", name):
             if key in self.structs:
                 return self.structs[key]
-        raise LookupError(f"the debug files know no {name}")
+        raise NotInLayout(f"the debug files know no {name}")
 
     def symbol(self, name: str, library: str = "libc") -> Symbol | None:
         """A symbol of one library; None if it has none of that name."""

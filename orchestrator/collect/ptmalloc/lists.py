@@ -1,4 +1,4 @@
-"""Lists of free chunks, followed with a seen-set and a limit: caches, fastbins, bins."""
+"""Lists of free chunks, followed with a seen-set and the process's budget: caches, fastbins, bins."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from orchestrator.collect.ptmalloc import rules
 from orchestrator.collect.ptmalloc.layout import ChunkWords, Layout
-from orchestrator.collect.ptmalloc.memory import ADDRESS_END, Memory, Unreadable
+from orchestrator.collect.ptmalloc.memory import ADDRESS_END, OF_CHAIN, OF_LINK, Memory, Unreadable
 from orchestrator.collect.ptmalloc.model import Chain, Flaw
 
-MAX_CHUNKS = 8_000_000  # of one list
 Reveal = Callable[[int, int], int]  # (where a link lies, what stands there) -> the link
 
 
@@ -37,15 +36,15 @@ def follow_single(memory: Memory, chain: Chain, first: int, words: ChunkWords, r
     link, shift = first, words.header if chain.kind == "tcache" else 0
     fd, bk, size, count = words.fd, words.bk, words.size, words.bk + 1
     low = high = 0
+    memory.charge(OF_CHAIN)
     try:
         while link:
             chunk = link - shift
-            why = unfit(chunk) or ("comes again: the list is a circle" if chunk in seen else "")
-            if why or len(seen) >= MAX_CHUNKS:
-                chain.flaw = Flaw(chunk, why or f"is chunk number {len(seen)}: the list does not end")
+            if why := unfit(chunk) or ("comes again: the list is a circle" if chunk in seen else ""):
+                chain.flaw = Flaw(chunk, why)
                 break
+            memory.charge(OF_LINK)
             if not low <= chunk < high:
-                memory.check_time()
                 block = memory.block(chunk)
                 low, high, view = block.start, block.end - count * 8 + 1, block.words
                 read = memory.words(chunk, count)
@@ -65,6 +64,7 @@ def follow_single(memory: Memory, chain: Chain, first: int, words: ChunkWords, r
 def follow_bin(memory: Memory, chain: Chain, header: int, words: ChunkWords) -> Chain:
     """A bin in fd direction, into ``chain``; ``header`` is bin_at(). A broken one is followed from its other end
     as well, as far as that is fine."""
+    memory.charge(OF_CHAIN)
     chain.flaw = _follow(memory, chain, header, words, words.fd, words.bk)
     if chain.flaw is not None:
         back = Chain(chain.arena, chain.kind, chain.index)
@@ -83,8 +83,9 @@ def _follow(memory: Memory, chain: Chain, header: int, words: ChunkWords, forwar
         while chunk != header:
             if why := unfit(chunk):
                 return Flaw(chunk, why)
-            if chunk in seen or len(seen) >= MAX_CHUNKS:
+            if chunk in seen:
                 return Flaw(chunk, "comes again: the list is a circle without its bin")
+            memory.charge(OF_LINK)
             read = memory.words(chunk, count)
             if read[backward] != before:
                 name = "bk" if backward == words.bk else "fd"

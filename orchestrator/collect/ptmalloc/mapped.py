@@ -7,70 +7,77 @@ from collections.abc import Iterable, Iterator
 
 from orchestrator.collect.ptmalloc import rules
 from orchestrator.collect.ptmalloc.layout import ChunkWords
-from orchestrator.collect.ptmalloc.memory import PAGE, Mapping, Memory, Unreadable
+from orchestrator.collect.ptmalloc.memory import OF_MAPPED, PAGE, WORD, Block, Mapping, Memory, Unreadable
 from orchestrator.collect.ptmalloc.model import Mapped
-
-MAX_MAPPED = 1 << 20
+from orchestrator.collect.ptmalloc.spans import Spans
 
 
 def find_mapped(memory: Memory, count: int, total: int, taken: Iterable[tuple[int, int]],
-                words: ChunkWords) -> list[Mapped]:
+                words: ChunkWords) -> Iterator[Mapped]:
     """``count`` and ``total`` (bytes) are what mp_ says; ``taken`` are stretches that are something else. It ends
     when both are reached, ``total`` but for what 2.43 counts too much (see process_checks)."""
-    found: list[Mapped] = []
     if count <= 0:
-        return found
-    occupied, left = sorted(taken), total
+        return
+    occupied, left, have = Spans(taken), total, 0
     for mapping in memory.mappings:
         if not mapping.is_private_data:
             continue
-        for start, end in _free_parts(mapping, occupied):
+        for start, end in _free_parts(memory, mapping, occupied):
             for chunk in _scan(memory, start, end, words):
-                found.append(chunk)
-                left -= chunk.end - chunk.start
-                if len(found) >= MAX_MAPPED or (len(found) >= count and left < PAGE):
-                    return found
-    return found
+                memory.charge(OF_MAPPED)
+                yield chunk
+                have, left = have + 1, left - (chunk.end - chunk.start)
+                if have >= count and left < PAGE:
+                    return
 
 
-def _free_parts(mapping: Mapping, occupied: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _free_parts(memory: Memory, mapping: Mapping, occupied: Spans) -> Iterator[tuple[int, int]]:
     """The parts of a mapping that are not occupied."""
     low = mapping.start
-    for start, end in occupied:
-        if start < mapping.end and end > low:
-            if start > low:
-                yield low, start
-            low = max(low, end + PAGE - 1 & -PAGE)
+    memory.check_time()
+    for start, end in occupied.within(mapping.start, mapping.end):
+        memory.check_time()
+        if start > low:
+            yield low, start
+        low = max(low, end + PAGE - 1 & -PAGE)
     if low < mapping.end:
         yield low, mapping.end
 
 
 def _scan(memory: Memory, start: int, end: int, words: ChunkWords) -> Iterator[Mapped]:
-    """Page by page; what a chunk has is passed over."""
-    page = start
-    while page < end:
-        found = _at_page(memory, page, end, words)
-        if found is not None:
-            yield found
-            page = found.end
-        else:
-            page += PAGE
+    """Page by page; what a chunk has is passed over, and pages that are not there: the first one of a mapped chunk
+    has its header."""
+    low = start
+    for block in memory.scan(start, end):
+        for page in _marked(block, words):
+            if page < low:
+                continue
+            found = _at_page(memory, page, end, words)
+            if found is not None:
+                yield found
+                low = found.end
+
+
+def _marked(block: Block, words: ChunkWords) -> list[int]:
+    """The pages of a block that begin as a mapped chunk does."""
+    prevs, sizes = (block.words[word :: PAGE // WORD].tolist() for word in (words.prev, words.size))
+    return [block.start + place * PAGE for place, (prev, size) in enumerate(zip(prevs, sizes, strict=True))
+            if size & rules.SIZE_BITS == rules.IS_MMAPPED and not prev & ~rules.MMAP_HP]  # fmt: skip
 
 
 def _at_page(memory: Memory, page: int, end: int, words: ChunkWords) -> Mapped | None:
-    """The chunk whose mapping begins with this page. Its header is there; when memalign() moved the chunk to an
-    aligned place the old header stays, and what it says is no longer true."""
-    header = _header(memory, page, words, narrow=False)
+    """The chunk whose mapping begins with this page, which is marked. When memalign() moved the chunk to an aligned
+    place the old header stays, and what it says is no longer true."""
+    memory.check_time()
+    header = _header(memory, page, words)
     if header is None:
         return None
     prev, word = header
-    if word & rules.SIZE_BITS != rules.IS_MMAPPED or prev & ~rules.MMAP_HP:
-        return None
     for power in range(5, (end - page).bit_length()):
         chunk = (page + rules.HEADER + (1 << power) - 1 & -(1 << power)) - rules.HEADER
         # up to 2.42 the space before it had to be enough for a chunk: _int_memalign()
         for place in (chunk, chunk + (1 << power)):
-            header = _header(memory, place, words, narrow=True) if page < place < end - rules.HEADER else None
+            header = _header(memory, place, words) if page < place < end - rules.HEADER else None
             if header is not None and header[0] & ~rules.MMAP_HP == place - page:
                 found = _fitting(place, *header, page, end)
                 if found is not None:
@@ -78,10 +85,10 @@ def _at_page(memory: Memory, page: int, end: int, words: ChunkWords) -> Mapped |
     return _fitting(page, prev, word, page, end)
 
 
-def _header(memory: Memory, chunk: int, words: ChunkWords, narrow: bool) -> tuple[int, int] | None:
-    """prev_size and the size word; None where they can't be read."""
+def _header(memory: Memory, chunk: int, words: ChunkWords) -> tuple[int, int] | None:
+    """prev_size and the size word, with no more than their page; None where they can't be read."""
     try:
-        read = memory.words(chunk, max(words.prev, words.size) + 1, narrow)
+        read = memory.words(chunk, max(words.prev, words.size) + 1, narrow=True)
     except Unreadable:
         return None
     return read[words.prev], read[words.size]

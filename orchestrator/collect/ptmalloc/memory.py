@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,9 @@ WORD = 8
 PAGE = 4096
 BLOCK = 1 << 18  # bytes read at a time, aligned to itself
 MAX_BYTES = 3 << 30  # of one process in one collection
+MAX_EVIDENCE = 54 << 20  # characters of what is found; what no budget counts is far from the 10 MiB left to 64
+# What one of these has in the evidence at most, with a flaw and with its checks
+OF_ARENA, OF_HEAP, OF_WALK, OF_CHAIN, OF_LINK, OF_THREAD, OF_MAPPED = 6144, 256, 512, 384, 21, 1024, 160
 VM_READ, VM_WRITE = 1, 2  # include/linux/mm.h
 ADDRESS_END = 1 << 57  # of the user half, with 5-level page tables
 
@@ -33,7 +36,9 @@ class OutOfBudget(Exception):
 
 
 class Reader(Protocol):
-    """Bytes of the process. ``read`` raises OSError where it has none."""
+    """Bytes of the process. ``read`` raises OSError where it has none. A reader may also have
+    ``present(start, end) -> Iterable[tuple[int, int]]``: the parts of [start, end) that have any page, in their
+    order; what lies between reads as zeros."""
 
     def read(self, address: int, size: int, /) -> bytes:
         """``size`` bytes from ``address`` on."""
@@ -75,12 +80,21 @@ class Memory:
         self._blocks: dict[int, Block] = {}
         self._pages: dict[int, Block] = {}
         self._left = MAX_BYTES
+        self._room = MAX_EVIDENCE
         self._deadline = time.monotonic() + seconds
 
     def check_time(self) -> None:
         """Raises OutOfBudget when the time is over."""
         if time.monotonic() > self._deadline:
             raise OutOfBudget("the collection took too long")
+
+    def charge(self, characters: int) -> None:
+        """Counts what will be written of what was found: one account for all walks and lists of the process.
+        Raises OutOfBudget when it, or the time, is used up."""
+        self._room -= characters
+        if self._room < 0:
+            raise OutOfBudget(f"more than {MAX_EVIDENCE >> 20} MiB of evidence were to be written")
+        self.check_time()
 
     def mapping(self, address: int) -> Mapping | None:
         """The mapping around an address."""
@@ -107,6 +121,40 @@ class Memory:
             return found
         found = self._pages.get(address & -PAGE)
         return found if found is not None else self._fetch(address, narrow)
+
+    def scan(self, start: int, end: int) -> Iterator[Block]:
+        """Blocks with all of [start, end), from page to page, that is there and can be read. They are not kept."""
+        for low, high in self._present(start & -PAGE, end + PAGE - 1 & -PAGE):
+            while low < high:
+                self.check_time()
+                stop = min(high, (low & -BLOCK) + BLOCK)
+                yield from self._pass(low, stop)
+                low = stop
+
+    def _present(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of [start, end) that are mapped readable and, if the reader knows, have a page."""
+        present = getattr(self._reader, "present", None)
+        for mapping in self.mappings[max(bisect_right(self._starts, start) - 1, 0) :]:
+            if mapping.start >= end:
+                break
+            low, high = max(start, mapping.start), min(end, mapping.end)
+            if low >= high or not mapping.flags & VM_READ:
+                continue
+            for first, last in [(low, high)] if present is None else present(low, high):
+                if max(first & -PAGE, low) < min(last, high):
+                    yield max(first & -PAGE, low), min(last + PAGE - 1 & -PAGE, high)
+
+    def _pass(self, start: int, end: int) -> Iterator[Block]:
+        """[start, end) of one window, page by page where it can't be read at once."""
+        known = self._blocks.get(start & -BLOCK)
+        if known is not None and known.start <= start and end <= known.end:
+            yield Block(start, end, known.words[start - known.start >> 3 : end - known.start >> 3])
+            return
+        try:
+            yield self._read(start, end)
+        except OSError:
+            for page in range(start, end, PAGE) if end - start > PAGE else ():
+                yield from self._pass(page, page + PAGE)
 
     def _fetch(self, address: int, narrow: bool) -> Block:
         self.check_time()

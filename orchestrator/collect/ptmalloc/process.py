@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from orchestrator.collect.ptmalloc import memory as mem
-from orchestrator.collect.ptmalloc.layout import Layout, Struct
+from orchestrator.collect.ptmalloc.layout import Layout, NotInLayout, Struct
 from orchestrator.collect.ptmalloc.memory import Memory, Unreadable
 
 MAX_LINKS = 4096  # loaded objects in a link map
@@ -63,6 +63,13 @@ def find_library(mappings: Sequence[mem.Mapping], kind: str) -> Library | None:
     return None
 
 
+class Numbers(dict[str, int]):
+    """Fields of a structure by name; one that this glibc does not have is NotInLayout."""
+
+    def __missing__(self, name: str) -> int:
+        raise NotInLayout(f"the debug files know no field {name}")
+
+
 @dataclass
 class Libc:
     """The process's glibc: its layout, its libraries, its memory."""
@@ -75,10 +82,10 @@ class Libc:
     trouble: list[Broken] = field(default_factory=list)
 
     def address(self, name: str, library: str = "libc") -> int:
-        """A symbol's address in the process. Raises LookupError if this glibc has none."""
+        """A symbol's address in the process. Raises NotInLayout if this glibc has none."""
         symbol = self.layout.symbol(name, library)
         if symbol is None or library not in self.libraries:
-            raise LookupError(f"{library} has no {name}")
+            raise NotInLayout(f"{library} has no {name}")
         return self.libraries[library].base + symbol.offset
 
     def variable(self, name: str, library: str = "libc") -> int | None:
@@ -94,11 +101,11 @@ class Libc:
     def numbers(self, struct: Struct, address: int) -> dict[str, int]:
         """All fields of a structure that are one number, by name. Raises Unreadable."""
         content = self.memory.bytes(address, struct.size)
-        return {
+        return Numbers({
             name: int.from_bytes(content[place.offset : place.offset + place.size], "little", signed=place.signed)
             for name, place in struct.fields.items()
             if place.is_number
-        }
+        })
 
     def get(self, struct: Struct, name: str, address: int) -> int:
         """One field of the structure at an address. Raises Unreadable."""
@@ -121,7 +128,7 @@ def open_libc(process: Process, layout: Layout, memory: Memory) -> Libc:
         raise Broken("libc", f"the process's libc has build id {found_id}, the debug file {layout.build_id}")
     try:
         _find_tls(libc)
-    except (Broken, Unreadable, LookupError) as error:
+    except (Broken, Unreadable, NotInLayout) as error:
         why = error.why if isinstance(error, Broken) else str(error)
         libc.trouble.append(Broken("tls", f"libc's TLS module is not known: {why}"))
     return libc
@@ -151,7 +158,7 @@ def _first_link(libc: Libc) -> int:
     try:
         place = layout.struct("rtld_global")["_dl_ns"].offset + layout.struct("link_namespaces").at("_ns_loaded")
         return libc.memory.word(libc.address("_rtld_global", "ld") + place)
-    except LookupError:
+    except NotInLayout:
         return libc.get(layout.struct("r_debug"), "r_map", libc.address("_r_debug", "ld"))
 
 

@@ -115,7 +115,7 @@ def _cache_keys(libc: Libc, caches: list[Cache]) -> tuple[int, str]:
 
 
 def _mapped(libc: Libc, found: Snapshot) -> Iterator[Check]:
-    if not found.parameters:
+    if not found.parameters or found.is_broken("mmapped"):
         return
     count, total = found.parameters["n_mmaps"], found.parameters["mmapped_mem"]
     have, size = len(found.mapped), sum(chunk.end - chunk.start for chunk in found.mapped)
@@ -153,6 +153,8 @@ def _threads(found: Snapshot) -> Iterator[Check]:
 
 
 def _stacks(found: Snapshot) -> Iterator[Check]:
+    if found.is_broken("stacks"):
+        return
     lists = {stacks.name: stacks for stacks in found.stacks}
     for name, stacks in lists.items():
         flaw = stacks.flaw

@@ -41,9 +41,14 @@ Line = dict[str, Any]
 def lines(header: Line, found: Snapshot, checks: Iterable[Check]) -> Iterator[str]:
     """All lines of the file, without their ends."""
     count = 0
-    for line in _all(header, found, checks):
+    try:
+        for line in _all(header, found, checks):
+            written = json.dumps(line, separators=(",", ":"))
+            count += 1
+            yield written
+    except Exception as error:  # what was left half is refused by who reads it
         count += 1
-        yield json.dumps(line, separators=(",", ":"))
+        yield json.dumps({"is": "broken", "what": "heap", "why": f"it can't be written: {error}"[:400]})
     yield json.dumps({"is": "end", "lines": count + 1}, separators=(",", ":"))
 
 

@@ -19,11 +19,15 @@ class Snapshot:
     arenas: Sequence[Arena] = ()
     ring: Flaw | None = None
     threads: Sequence[Posix] = ()
-    mapped: Sequence[Mapped] = ()
+    mapped: list[Mapped] = field(default_factory=list)
     stacks: Sequence[StackList] = ()
     kept: Sequence[Posix] = ()
     kept_bytes: int | None = None
     trouble: list[Broken] = field(default_factory=list)
+
+    def is_broken(self, what: str) -> bool:
+        """Whether that could not be followed to its end."""
+        return any(trouble.what == what for trouble in self.trouble)
 
     @property
     def caches(self) -> list[Cache]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.collect.ptmalloc import lists
-from orchestrator.collect.ptmalloc.layout import ChunkWords
-from orchestrator.collect.ptmalloc.memory import Unreadable
+from orchestrator.collect.ptmalloc.layout import ChunkWords, NotInLayout
+from orchestrator.collect.ptmalloc.memory import OF_THREAD, Unreadable
 from orchestrator.collect.ptmalloc.model import Cache, Chain, Flaw
 from orchestrator.collect.ptmalloc.process import Broken, Libc, Thread, tls_block
 
@@ -38,6 +38,7 @@ class StackList:
 
 def read_thread(libc: Libc, thread: Thread, words: ChunkWords) -> Posix:
     """A thread's struct pthread, which is where its fs register points, with its arena and its cache."""
+    libc.memory.charge(OF_THREAD)
     found = Posix(thread.fsbase, thread.tid, {})
     try:
         if not thread.fsbase:
@@ -49,7 +50,7 @@ def read_thread(libc: Libc, thread: Thread, words: ChunkWords) -> Posix:
             return found
         found.arena = _variable(libc, block, "thread_arena")
         found.cache = _cache(libc, thread.tid, _variable(libc, block, "tcache"), words)
-    except (Broken, Unreadable, LookupError) as error:
+    except (Broken, Unreadable, NotInLayout) as error:
         found.flaw = error.why if isinstance(error, Broken) else str(error)
     return found
 
@@ -62,7 +63,7 @@ def _pthread(libc: Libc, address: int) -> dict[str, int]:
 def _variable(libc: Libc, block: int, name: str) -> int:
     symbol = libc.layout.symbol(name)
     if symbol is None:
-        raise LookupError(f"libc has no {name}")
+        raise NotInLayout(f"libc has no {name}")
     return libc.memory.word(block + symbol.offset)
 
 
@@ -147,7 +148,7 @@ def read_stacks(libc: Libc) -> tuple[list[StackList], int | None]:
         base = libc.address("_rtld_global", "ld")
         heads = {name: base + struct.at(f"_dl_stack_{name}") for name in ("cache", "used", "user")}
         size = libc.get(struct, "_dl_stack_cache_actsize", base)
-    except (LookupError, Unreadable):
+    except (NotInLayout, Unreadable):
         names = {"cache": "stack_cache", "used": "stack_used", "user": "__stack_user"}
         if "libpthread" in libc.libraries:
             heads = {name: libc.address(symbol, "libpthread") for name, symbol in names.items()
@@ -169,6 +170,7 @@ def _stack_list(libc: Libc, name: str, head: int) -> StackList:
             if libc.get(node, "prev", link) != before:
                 found.flaw = Flaw(link, f"its prev is not {before:#x}")
                 break
+            libc.memory.check_time()
             seen.add(link)
             found.threads.append(link - shift)
             before, link = link, libc.get(node, "next", link)
@@ -179,6 +181,7 @@ def _stack_list(libc: Libc, name: str, head: int) -> StackList:
 
 def read_kept(libc: Libc, address: int) -> Posix:
     """The struct pthread of a stack that no thread has."""
+    libc.memory.charge(OF_THREAD)
     try:
         return Posix(address, 0, _pthread(libc, address))
     except Unreadable as error:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from orchestrator.collect.ptmalloc import rules
 from orchestrator.collect.ptmalloc.layout import ChunkWords
-from orchestrator.collect.ptmalloc.memory import PAGE, Memory, Unreadable
+from orchestrator.collect.ptmalloc.memory import OF_WALK, PAGE, Memory, Unreadable
 from orchestrator.collect.ptmalloc.model import Flaw, Walk
 
-MAX_CHUNKS = 16_000_000  # of one process
 FENCE = rules.FENCE | rules.PREV_INUSE
 FAR = 1 << 14  # bytes: chunks of such a size are passed over without reading them
 MAX_FEET = 64  # wrong prev_size words that are kept by address
 MAX_STARTS = 1 << 17  # places at which a chunk may begin, that are tried to take up a walk again
-MAX_STEPS = 4_000_000  # chunks that these trials may look at in vain
+MAX_STEPS = 1_000_000  # chunks that these trials may look at in vain
+CLOCK = 1 << 12  # chunks of a trial between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Aim:
 
 def walk(memory: Memory, found: Walk, aim: Aim, words: ChunkWords) -> Walk:
     """Walks from ``found.first``, into ``found``."""
+    memory.charge(OF_WALK)
     address = found.first
     sizes = found.sizes
     state = _Foot(found.feet)
@@ -78,21 +79,29 @@ def _run(memory: Memory, address: int, aim: Aim, words: ChunkWords, sizes: array
         index, length = (address - start) >> 3, len(view) - at_size
         limit = (most - start) >> 3
         stop = (top - start) >> 3
+        counted, ordinary = len(sizes), True
         while index < length:
             word = view[index + at_size]
             size = word & -8
             if size < 32 or size & 8 or word & 2 or index == stop or index + (size >> 3) > limit:
-                foot.size = before
-                return start + (index << 3)
+                ordinary = False
+                break
             if not word & 1 and view[index + at_prev] != before and before and len(foot.wrong) < MAX_FEET:
                 foot.wrong.append(start + (index << 3))
             append(word)
             before = size
             index += size >> 3
         address = start + (index << 3)
-        if address >= most or len(sizes) > MAX_CHUNKS:
+        _charge(memory, sizes, counted)
+        if not ordinary or address >= most:
             foot.size = before
             return address
+
+
+def _charge(memory: Memory, sizes: array[int], counted: int) -> None:
+    """Counts chunks of one block: each will be its size, a comma and a letter."""
+    new = sizes[counted:]
+    memory.charge(len(new) * (len(str(max(new, default=0))) + 2))
 
 
 def _stop(memory: Memory, address: int, aim: Aim, words: ChunkWords, found: Walk) -> bool:
@@ -172,18 +181,23 @@ def find_start(memory: Memory, low: int, aim: Aim, words: ChunkWords, step: int 
     """The first place from ``low`` on, in steps of ``step``, from which a walk arrives at the end; 0: there is none.
     What a chunk before the place would be is not known, so the first one has to say that it is in use."""
     dead: set[int] = set()  # no walk arrives from there
+    steps = 0
     first = rules.first_chunk(low)
     for candidate in _candidates(memory, first, min(aim.end, first + MAX_STARTS * step), words, step):
         memory.check_time()
-        path: list[int] = []
+        path = array("Q")
         address = candidate
         while address > 0 and address not in dead:
-            path.append(address)
+            if len(path) < MAX_STEPS:
+                path.append(address)
+            steps += 1
+            if not steps % CLOCK:
+                memory.check_time()
             address = _next(memory, address, aim, words)
         if address == 0:
             return candidate
         dead.update(path)
-        if len(dead) > MAX_STEPS:
+        if len(dead) >= MAX_STEPS:
             break
     return 0
 
@@ -191,17 +205,12 @@ def find_start(memory: Memory, low: int, aim: Aim, words: ChunkWords, step: int 
 def _candidates(memory: Memory, low: int, high: int, words: ChunkWords, step: int) -> Iterator[int]:
     """The places whose size word may be a chunk's: in steps of 16, marked as behind one that is in use."""
     flags = rules.IS_MMAPPED | rules.ALIGN_MASK & ~rules.SIZE_BITS | rules.PREV_INUSE
-    while low < high:
-        try:
-            block = memory.block(low)
-        except Unreadable:
-            low += (PAGE - low % PAGE + step - 1) // step * step
-            continue
-        first, end = ((low - block.start) >> 3) + words.size, min(high, block.end)
-        column = block.words[first : (end - block.start) >> 3 : step >> 3].tolist()
+    for block in memory.scan(low, high):
+        first = max(low, block.start + (low - block.start) % step)
+        place, end = ((first - block.start) >> 3) + words.size, min(high, block.end)
+        column = block.words[place : (end - block.start) >> 3 : step >> 3].tolist()
         for place in [place for place, word in enumerate(column) if word & flags == 1 and word > rules.MINSIZE]:
-            yield low + place * step
-        low += len(column) * step
+            yield first + place * step
 
 
 def _next(memory: Memory, address: int, aim: Aim, words: ChunkWords) -> int:
