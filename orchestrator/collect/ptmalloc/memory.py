@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.collect.ptmalloc.spans import Spans
+
 WORD = 8
 PAGE = 4096
 BLOCK = 1 << 18  # bytes read at a time, aligned to itself
@@ -79,6 +81,7 @@ class Memory:
         self._last = Block(0, 0, memoryview(b"").cast("Q"))
         self._blocks: dict[int, Block] = {}
         self._pages: dict[int, Block] = {}
+        self._pages_there: Spans | None = None
         self._left = MAX_BYTES
         self._room = MAX_EVIDENCE
         self._deadline = time.monotonic() + seconds
@@ -133,16 +136,24 @@ class Memory:
 
     def _present(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of [start, end) that are mapped readable and, if the reader knows, have a page."""
-        present = getattr(self._reader, "present", None)
+        present = self._touched()
         for mapping in self.mappings[max(bisect_right(self._starts, start) - 1, 0) :]:
             if mapping.start >= end:
                 break
             low, high = max(start, mapping.start), min(end, mapping.end)
             if low >= high or not mapping.flags & VM_READ:
                 continue
-            for first, last in [(low, high)] if present is None else present(low, high):
+            for first, last in [(low, high)] if present is None else present.within(low, high):
                 if max(first & -PAGE, low) < min(last, high):
                     yield max(first & -PAGE, low), min(last + PAGE - 1 & -PAGE, high)
+
+    def _touched(self) -> Spans | None:
+        """All that has a page; None if the reader does not know. It is asked once: an answer may cost it a look at
+        every page."""
+        ask = getattr(self._reader, "present", None)
+        if self._pages_there is None and ask is not None and self.mappings:
+            self._pages_there = Spans(ask(self.mappings[0].start, max(mapping.end for mapping in self.mappings)))
+        return self._pages_there
 
     def _pass(self, start: int, end: int) -> Iterator[Block]:
         """[start, end) of one window, page by page where it can't be read at once."""
