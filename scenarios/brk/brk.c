@@ -14,6 +14,8 @@
  *
  * Growth, merging and shrinking each lie in a window of the kernel's trace, which
  * shows the system call, the VMAs that it allocates, and that no page is touched.
+ * What mm_struct, the VMA and the page tables are afterwards is read from the
+ * memory of the guest, which stands still for it.
  *
  * No stdio and no malloc: both would move the break themselves.  The program has
  * next to no bss, so that no anonymous VMA lies below the heap with which the
@@ -172,6 +174,7 @@ static void show_shrink(void)
 
 	brk((void *)(far + PAGE));
 	touch(far);
+	lab_note_hex("far", MUTATE_NEAR ? base : far);
 	note_breaks();
 	lab_checkpoint("spread");
 

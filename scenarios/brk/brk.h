@@ -35,6 +35,9 @@
 #ifndef MUTATE_SEEN_GROWTH
 #define MUTATE_SEEN_GROWTH 0
 #endif
+#ifndef MUTATE_NEAR
+#define MUTATE_NEAR 0
+#endif
 #ifndef MUTATE_DISCARD
 #define MUTATE_DISCARD 0
 #endif

@@ -4,7 +4,8 @@
  *
  * The program adds mappings of known kinds, says how many pages of each, and
  * writes to some; the lab sums up what the kernel shows.  It also reads its own
- * /proc/self/maps, and reports its lines and the sum of their sizes.
+ * /proc/self/maps, and reports its lines, the sum of their sizes, and how many
+ * of them are writable.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -28,7 +29,7 @@ static char *map(long pages, int rights, int flags)
 #define KERNEL	(1UL << 63)	/* from here on: [vsyscall], which is in no mm_struct */
 
 struct reader {	/* of "start-end rest of the line" lines */
-	uint64_t lines, bytes, start, number;
+	uint64_t lines, bytes, writable, start, number;
 	int fields;	/* of this line, complete ones */
 };
 
@@ -50,6 +51,9 @@ static void read_char(struct reader *r, char c)
 	} else if (r->fields == 1 && c == ' ') {
 		r->bytes += r->start < KERNEL ? r->number - r->start : 0;
 		r->fields = 2;
+	} else if (r->fields == 2) {
+		r->writable += c == 'w';
+		r->fields += c == ' ';
 	} else if (r->fields < 2) {
 		r->number = r->number * 16 + digit(c);
 	}
@@ -69,6 +73,7 @@ static void note_own_maps(void)
 	close(fd);
 	lab_note_u64("lines", reader.lines);
 	lab_note_u64("bytes", reader.bytes);
+	lab_note_u64("writable", reader.writable);
 }
 
 static void note_processors(void)
@@ -79,19 +84,27 @@ static void note_processors(void)
 	lab_note_u64("processors", (uint64_t)CPU_COUNT(&set));
 }
 
-void show_counts(void)
+static void touch(char *data)
 {
-	char *data = map(DATA, PROT_READ | PROT_WRITE, MUTATE_SHARED ? MAP_SHARED : MAP_PRIVATE);
 	volatile char *byte;
 
-	map(TEXT, PROT_READ | PROT_EXEC, MAP_PRIVATE);
-	map(SHARED, PROT_READ | PROT_WRITE, MAP_SHARED);
-	for (byte = data; byte < data + DATA * PAGE; byte += PAGE) {
+	for (byte = data; byte < data + DATA * PAGE && !MUTATE_UNTOUCHED; byte += PAGE) {
 		if (MUTATE_READ)
 			(void)*byte;	/* maps the shared zero page, which is not counted */
 		else
 			*byte = 1;
 	}
+}
+
+void show_counts(void)
+{
+	char *data = map(DATA, PROT_READ | PROT_WRITE, MUTATE_SHARED ? MAP_SHARED : MAP_PRIVATE);
+	char *shared;
+
+	map(TEXT, PROT_READ | PROT_EXEC, MAP_PRIVATE);
+	shared = map(SHARED, PROT_READ | PROT_WRITE, MAP_SHARED);
+	touch(data);
+	lab_note_ptr("place", data);
 	lab_note_u64("data", DATA * PAGE);
 	lab_note_u64("text", TEXT * PAGE);
 	lab_note_u64("shared", SHARED * PAGE);
@@ -99,6 +112,8 @@ void show_counts(void)
 	note_own_maps();
 	if (MUTATE_ONE_MORE)
 		map(1, PROT_NONE, MAP_PRIVATE);
+	if (MUTATE_LATE_RIGHTS)
+		mprotect(shared, SHARED * PAGE, PROT_READ);
 	lab_checkpoint("counted");
 	munmap(data, DATA * PAGE);
 }

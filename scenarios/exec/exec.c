@@ -20,6 +20,7 @@
  * expectation of scenario.yaml, which must then fail.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -101,16 +102,23 @@ static void allow_writing(const void *object)
 	mprotect((void *)page_down((uintptr_t)object), PAGE, PROT_READ | PROT_WRITE);
 }
 
-/* Its size is the kernel's affair: no larger piece than all of it can be moved. */
+/* Its size is the kernel's affair: less than all of it can't be moved; more can since 6.17, with what lies above. */
 static void move_vdso(void)
 {
 	char *vdso = (char *)getauxval(AT_SYSINFO_EHDR);
 	char *place = mmap(NULL, 16 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	long size;
 
-	for (size = 16 * PAGE; size; size -= PAGE)
+	for (size = PAGE; size <= 16 * PAGE; size += PAGE)
 		if (mremap(vdso, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == place)
 			return;
+}
+
+static void map_above_linker(void)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+
+	mmap((void *)linker_end(), PAGE, PROT_NONE, flags, -1, 0);
 }
 
 /* The record in mm_struct, changed behind the program's back. */
@@ -127,6 +135,8 @@ static void mutate(char **argv)
 		allow_writing(&in_rodata);
 	if (MUTATE_MOVED_VDSO)
 		move_vdso();
+	if (MUTATE_ABOVE)
+		map_above_linker();
 	if (MUTATE_OTHER_CODE)
 		change_record(PR_SET_MM_END_CODE, page_down((uintptr_t)&note_objects) + 1);
 	if (MUTATE_MOVED_DATA)
@@ -191,9 +201,14 @@ static int show_image(void)
 	return 0;
 }
 
-/* The window is opened here, and closed by the new image. */
+/*
+ * The window is opened here, and closed by the new image.  The descriptor keeps the
+ * old mm_struct (mm_count), though nothing of the address space: no later mm_struct
+ * can have its place in memory, and so its address.
+ */
 static int show_exec(void)
 {
+	open("/proc/self/mem", O_RDONLY);
 	lab_trace_begin("exec");
 	if (MUTATE_NO_EXEC) {
 		in_bss[2 * PAGE] = 1;	/* a fault, of the old image */
@@ -231,5 +246,6 @@ int main(int argc, char **argv)
 	show_heap(argv);
 	show_counts();
 	show_random();
+	show_relatives();
 	return show_exec();
 }

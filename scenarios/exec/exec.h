@@ -68,6 +68,21 @@
 #ifndef MUTATE_READ
 #define MUTATE_READ 0
 #endif
+#ifndef MUTATE_UNTOUCHED
+#define MUTATE_UNTOUCHED 0
+#endif
+#ifndef MUTATE_LATE_RIGHTS
+#define MUTATE_LATE_RIGHTS 0
+#endif
+#ifndef MUTATE_ABOVE
+#define MUTATE_ABOVE 0
+#endif
+#ifndef MUTATE_BOTH_SHARE
+#define MUTATE_BOTH_SHARE 0
+#endif
+#ifndef MUTATE_NONE_SHARES
+#define MUTATE_NONE_SHARES 0
+#endif
 #ifndef MUTATE_NO_RANDOM
 #define MUTATE_NO_RANDOM 0
 #endif
@@ -88,8 +103,10 @@ static inline uintptr_t page_up(uintptr_t address)
 
 void note_segments(void);
 void note_code_and_data(void);
+uintptr_t linker_end(void);
 void show_counts(void);
 void show_random(void);
+void show_relatives(void);
 int report_sample(void);
 
 #endif

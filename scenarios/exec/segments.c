@@ -127,6 +127,30 @@ static int note_object(struct dl_phdr_info *object, size_t size, void *sums)
 	return 0;
 }
 
+static int find_end(struct dl_phdr_info *object, size_t size, void *end)
+{
+	const ElfW(Phdr) *segment;
+	int i;
+
+	(void)size;
+	for (i = 0; is_linker(object) && i < object->dlpi_phnum; i++) {
+		segment = &object->dlpi_phdr[i];
+		if (segment->p_type == PT_LOAD)	/* in the order of addresses */
+			*(uintptr_t *)end =
+				page_up(object->dlpi_addr + segment->p_vaddr + segment->p_memsz);
+	}
+	return 0;
+}
+
+/* Where the last page of the dynamic linker ends. */
+uintptr_t linker_end(void)
+{
+	uintptr_t end = 0;
+
+	dl_iterate_phdr(find_end, &end);
+	return end;
+}
+
 void note_segments(void)
 {
 	struct sums sums = { 0, 0 };

@@ -9,7 +9,8 @@
  *
  * How: both processes read the frames behind their pages from /proc/self/pagemap
  * and take turns; windows of the kernel trace stand around fork and around
- * single writes.  Everything that a write needs (stack, bound functions) is there
+ * single writes.  The page tables of both are read from the memory of the guest,
+ * at the same moment, when it stands still.  Everything that a write needs (stack, bound functions) is there
  * before, so that the only fault in a window is that of the page.
  *
  * Each MUTATE_... is a negative control: it breaks the mechanism behind one
@@ -79,6 +80,8 @@ static void make_memory(void)
 
 static void show_before(void)
 {
+	lab_note_i64("parent", getpid());
+	lab_note_ptr("spread", spread_page(0));
 	lab_note_ptr("pages", pages);
 	lab_note_ptr("shared", shared);
 	lab_note_ptr("hidden", hidden);
@@ -167,6 +170,7 @@ static void show_fork(void)
 
 	lab_note_i64("minor", write_in_window("parent-write", page(1), MUTATE_PARENT_READS ? 0 : 3));
 	lab_note_u64("value", read_word(page(0)));
+	lab_note_i64("child", pid);
 	note_frames();
 	lab_checkpoint("parent-copied");
 	if (MUTATE_THIRD_OWNER)

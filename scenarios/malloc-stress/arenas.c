@@ -137,12 +137,12 @@ static unsigned int read_report(void)
 	return count;
 }
 
-/* The model's live blocks, by arena; mapped ones apart. */
+/* The model's live blocks, by arena; mapped ones apart. The sums of addresses stand for each single block. */
 static void count_live(void)
 {
-	size_t mapped = 0;
-	size_t bytes = 0;
-	size_t blocks = 0;
+	uint64_t addresses = 0, mapped_addresses = 0;
+	size_t mapped = 0, bytes = 0, usable = 0;
+	size_t blocks = 0, others = 0;
 	unsigned int i;
 
 	for (i = 0; i < known; i++)
@@ -152,15 +152,23 @@ static void count_live(void)
 
 		if (address && is_mapped(address)) {
 			mapped++;
+			mapped_addresses += (uintptr_t)address;
 			bytes += mapped_region(address);
+			usable += malloc_usable_size((void *)address);
 		} else if (address) {
 			blocks++;
+			others += in_other_arena(address);
+			addresses += (uintptr_t)address;
 			arena_of(address)->live += chunk_size(address);
 		}
 	}
 	lab_note_u64("live-blocks", blocks);
+	lab_note_u64("live-in-others", others);
+	lab_note_u64("live-addresses", addresses);
 	lab_note_u64("mapped-blocks", mapped);
+	lab_note_u64("mapped-addresses", mapped_addresses);
 	lab_note_u64("mapped-bytes", bytes);
+	lab_note_u64("mapped-usable", usable);
 }
 
 /* The bytes from `address` on that are mapped read-write without a hole. */
@@ -248,6 +256,7 @@ static void note_arenas(unsigned int count)
 		all.free += arena->free;
 		all.live += arena->live;
 		lab_note_hex("heap", arena->heap);
+		lab_note_u64("system", arena->system);
 		lab_note_u64("committed", arena->committed);
 		lab_note_u64("mapped-rw", mapped_after(text, arena->heap));
 		lab_note_i64("excess", arena->system - arena->free - arena->live);

@@ -5,6 +5,7 @@
  * checkpoint is undone after it, so that only what is looked at there fails.
  */
 #define _GNU_SOURCE
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,7 +14,8 @@
 
 static struct block *taken;	/* a slot that was emptied */
 static struct block kept;	/* what was in it */
-static void *protected, *mapped;
+static void *protected, *mapped, *late;
+static size_t *damaged;		/* a word of malloc's */
 
 static struct block *find(bool mapped)
 {
@@ -56,6 +58,27 @@ static void overrun(void)
 	}
 }
 
+/* A live block whose chunk is behind one that is in a bin: PREV_INUSE is clear. */
+static struct block *find_behind_free(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < worker_count * SLOTS; i++) {
+		struct block *block = &workers[i / SLOTS].slots[i % SLOTS];
+
+		if (block->address && !is_mapped(block->address) && !(((size_t *)block->address)[-1] & 1))
+			return block;
+	}
+	abort();
+}
+
+/* prev_size, or the size field, of a chunk is changed by the alignment. */
+static void damage(bool size)
+{
+	damaged = (size_t *)find_behind_free()->address - (size ? 1 : 2);
+	*damaged ^= 16;
+}
+
 void before_checkpoint(const char *name)
 {
 	if (strcmp(name, "ended-1"))
@@ -76,10 +99,26 @@ void before_checkpoint(const char *name)
 		mapped = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+/* What the accounts that were just noted do not know. */
+void behind_accounts(const char *name)
+{
+	if (strcmp(name, "ended-1"))
+		return;
+	if (MUTATE_FOOT || MUTATE_HEADER)
+		damage(MUTATE_HEADER);
+	if (MUTATE_LATE_BLOCK)
+		late = malloc(2 * PAGE);	/* too large for the caches: where it is freed to, it is free */
+}
+
 void after_checkpoint(const char *name)
 {
 	if (strcmp(name, "ended-1"))
 		return;
+	if (damaged)
+		*damaged ^= 16;
+	damaged = NULL;
+	free(late);
+	late = NULL;
 	if (taken && !MUTATE_LEAK)
 		put_back();
 	if (protected)

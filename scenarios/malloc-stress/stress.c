@@ -39,7 +39,7 @@
 
 /* With several processors QEMU's emulation of atomic instructions costs five times as much. */
 #ifndef OPERATIONS
-#define OPERATIONS	(MUTATED || cpus > 1 ? 1000000UL : 2000000UL)
+#define OPERATIONS	(MUTATED ? 50000UL : cpus > 1 ? 1000000UL : 2000000UL)
 #endif
 #define STACK		(256UL << 10)	/* small: glibc keeps at most 40 MiB of stacks */
 
@@ -145,6 +145,7 @@ static void checkpoint(const char *name)
 	before_checkpoint(name);
 	note_accounts();
 	lab_note_u64("remapped", remapped());
+	behind_accounts(name);
 	lab_checkpoint(name);
 	after_checkpoint(name);
 }

@@ -88,6 +88,7 @@ void note_accounts(void);
 
 /* controls.c */
 void before_checkpoint(const char *name);
+void behind_accounts(const char *name);
 void after_checkpoint(const char *name);
 
 #endif

@@ -163,7 +163,7 @@ static void show_best_fit(void)
 /* Four sizes of one large bin (1536 to 1599 bytes), freed in no order. */
 static void show_large_order(void)
 {
-	static const size_t sizes[] = { 1552, 1584, 1536, 1568 };
+	static const size_t sizes[] = { 1552, 1584, 1536, 1568 }, by_size[] = { 1, 3, 0, 2 };
 	uintptr_t block[4], link;
 	unsigned long i;
 
@@ -173,6 +173,8 @@ static void show_large_order(void)
 		release(block[i]);
 	if (!MUTATE_UNSORTED_ORDER)
 		allocate(BIGGER);
+	for (i = 0; i < 4; i++)
+		note_at("by-size-", i, (int64_t)block[by_size[i]]);
 	link = block[1] - HEADER;	/* the largest */
 	for (i = 0; i < 4 && is_near(link, block[1]); i++) {
 		note_at("order-", i, (int64_t)(word(link + 8) & ~SIZE_BITS));
@@ -227,16 +229,23 @@ static void show_classes(void)
 	long wrong = 0;
 
 	for (i = 0; i < (size_t)count; i++)
-		block[i] = fenced(sizes[i] - 8);
+		block[i] = fenced(sizes[i] - 8 + (MUTATE_NEXT_CLASS ? 16 : 0));
 	for (i = 0; i < (size_t)count; i++)
 		release(block[i]);
 	allocate(MUTATE_NO_SORT ? 1000 : 4 * BIGGER);
 	for (i = 0; i < (size_t)count; i++) {
 		wrong += find_bin(block[i]) != bin_index(sizes[i]);
+		note_at("block-", sizes[i], (int64_t)block[i]);
+		note_at("index-", sizes[i], bin_index(sizes[i]));
+		if (i == 0 || bin_index(sizes[i]) != bin_index(sizes[i - 1]))
+			note_at("each-bin-", (unsigned long)bin_index(sizes[i]), bin_index(sizes[i]));
 		for (j = 0; j < sizeof(shown) / sizeof(shown[0]); j++)
 			if (sizes[i] == shown[j])
 				note_at("bin-of-", sizes[i], find_bin(block[i]));
 	}
+	note_totals();
+	if (MUTATE_MORE_LATER)
+		allocate(8 * BIGGER);
 	lab_note_i64("sizes", count);
 	lab_note_i64("wrong", wrong);
 	lab_checkpoint("classes");

@@ -30,6 +30,7 @@ static void note_request(size_t request)
 {
 	uintptr_t block = allocate(request + (MUTATE_LARGER_REQUEST ? 16 : 0));
 
+	note_at("block-", request, (int64_t)block);
 	note_at("chunk-", request, (int64_t)chunk_size(block));
 	note_at("usable-", request, (int64_t)malloc_usable_size((void *)block));
 }
@@ -40,9 +41,11 @@ static long count_wrong(void)
 	size_t request;
 
 	for (request = 0; request < REQUESTS; request++) {
-		uintptr_t block = allocate(request);
+		uintptr_t block = allocate(request + (MUTATE_LARGER_REQUEST ? 16 : 0));
 
 		wrong += chunk_size(block) != rounded(request) || block % 16;
+		note_at("each-block-", request, (int64_t)block);
+		note_at("each-size-", request, (int64_t)rounded(request));
 	}
 	return wrong;
 }

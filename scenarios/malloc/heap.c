@@ -97,6 +97,7 @@ static void show_second(void)
 	block = allocate(MUTATE_NO_SECOND ? 400 : HUGE);
 	lab_trace_end("heap-second");
 	note_heap(block);
+	note_totals();
 	lab_checkpoint("heap-second");
 
 	lab_trace_begin("heap-gone");

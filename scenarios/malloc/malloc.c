@@ -13,6 +13,9 @@
  * so that a freed block goes at once to where the rule under study sends it.  The
  * other settings stay as the user made them.
  *
+ * What the program sees the lab looks up again from outside: at a checkpoint it reads
+ * arenas, bins, caches and chunks in the memory of the stopped process.
+ *
  * No topic uses stdio, which would allocate.  Huge pages are off: they would make
  * every touched page a matter of 2 MiB.
  *
@@ -32,31 +35,35 @@
 #include "ptmalloc.h"
 
 #define TUNABLES	"GLIBC_TUNABLES"
+#define AS_IT_IS	NULL
 #define NO_TCACHE	"glibc.malloc.tcache_count=0"
+#define LARGE_TCACHE	"glibc.malloc.tcache_max=4194280"	/* all that 2.42 can cache; up to 2.41 too much, and ignored */
 
 static const struct topic {
 	const char *name;
 	int (*show)(void);
-	int tcache;	/* the thread's cache stays as it is */
+	const char *tunable;	/* of the thread's cache */
 } topics[] = {
-	{ "requests", show_requests, 1 },
-	{ "chunks", show_chunks, 0 },
-	{ "tcache", show_tcache, 1 },
-	{ "fastbins", show_fastbins, 1 },
-	{ "fastbin-sizes", show_fastbin_sizes, 1 },
-	{ "bins", show_bins, 0 },
-	{ "top", show_top, 1 },
-	{ "wall", show_wall, 1 },
-	{ "trim", show_trim, 0 },
-	{ "trim-threshold", show_trim_threshold, 0 },
-	{ "trim-explicit", show_trim_explicit, 0 },
-	{ "heap", show_heap, 0 },
-	{ "arenas", show_arenas, 1 },
-	{ "first-mmap", show_first_mmap, 1 },
-	{ "mmap", show_mmap, 0 },
-	{ "mmap-maximum", show_maximum, 0 },
-	{ "abuse", show_abuse, 1 },
-	{ "heap-abuse", show_heap_abuse, 0 },
+	{ "requests", show_requests, AS_IT_IS },
+	{ "chunks", show_chunks, NO_TCACHE },
+	{ "tcache", show_tcache, AS_IT_IS },
+	{ "fastbins", show_fastbins, AS_IT_IS },
+	{ "fastbin-sizes", show_fastbin_sizes, AS_IT_IS },
+	{ "tcache-classes", show_tcache_classes, LARGE_TCACHE },
+	{ "fastbin-classes", show_fastbin_classes, NO_TCACHE },
+	{ "bins", show_bins, NO_TCACHE },
+	{ "top", show_top, AS_IT_IS },
+	{ "wall", show_wall, AS_IT_IS },
+	{ "trim", show_trim, NO_TCACHE },
+	{ "trim-threshold", show_trim_threshold, NO_TCACHE },
+	{ "trim-explicit", show_trim_explicit, NO_TCACHE },
+	{ "heap", show_heap, NO_TCACHE },
+	{ "arenas", show_arenas, AS_IT_IS },
+	{ "first-mmap", show_first_mmap, AS_IT_IS },
+	{ "mmap", show_mmap, NO_TCACHE },
+	{ "mmap-maximum", show_maximum, NO_TCACHE },
+	{ "abuse", show_abuse, AS_IT_IS },
+	{ "heap-abuse", show_heap_abuse, NO_TCACHE },
 };
 
 #define TOPICS	(sizeof(topics) / sizeof(topics[0]))
@@ -101,6 +108,21 @@ void note_at(const char *prefix, unsigned long number, int64_t value)
 	lab_note_i64(key, value);
 }
 
+/* glibc's own count of what it has: the second source for what the lab counts in memory. */
+void note_totals(void)
+{
+	struct mallinfo info;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"	/* mallinfo2() came with 2.33 */
+	info = mallinfo();
+#pragma GCC diagnostic pop
+	lab_note_i64("info-arenas", info.arena);
+	lab_note_i64("info-free", info.fordblks);
+	lab_note_i64("info-mappings", info.hblks);
+	lab_note_i64("info-mapped", info.hblkhd);
+}
+
 /* No request becomes a mapping of its own: for the topics that are not about that. */
 void only_brk(void)
 {
@@ -128,18 +150,19 @@ void run_thread(void *(*start)(void *), void *argument)
 }
 
 /* The user's tunables come first: of two settings the last one counts. */
-static void switch_off_tcache(void)
+static void add_tunable(const char *tunable)
 {
 	const char *given = getenv(TUNABLES);
 	char *text;
 
 	if (!given)
 		given = "";
-	text = malloc(strlen(given) + sizeof(NO_TCACHE) + 1);
+	text = malloc(strlen(given) + strlen(tunable) + 2);
 	if (!text)
 		_exit(EXIT_FAILURE);
 	strcpy(text, given);
-	strcat(text, *given ? ":" NO_TCACHE : NO_TCACHE);
+	strcat(text, *given ? ":" : "");
+	strcat(text, tunable);
 	setenv(TUNABLES, text, 1);
 }
 
@@ -151,8 +174,8 @@ static int run(const struct topic *topic)
 	pid_t child = fork();
 
 	if (child == 0) {
-		if (!topic->tcache)
-			switch_off_tcache();
+		if (topic->tunable)
+			add_tunable(topic->tunable);
 		execv("/proc/self/exe", argv);
 		_exit(EXIT_FAILURE);
 	}

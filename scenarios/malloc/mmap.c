@@ -60,6 +60,7 @@ static uintptr_t show_mapping(void)
 	lab_trace_end("mmap-take");
 	note_block("block", "block-head", block);
 	lab_note_hex("block-before", word(block - HEADER));
+	note_totals();
 	lab_checkpoint("mmap-taken");
 	return block;
 }
@@ -70,6 +71,7 @@ static void show_unmapping(uintptr_t block)
 	if (!MUTATE_KEEP_MAPPING)
 		release(block);
 	lab_trace_end("mmap-free");
+	note_totals();
 	lab_checkpoint("mmap-freed");
 }
 
@@ -106,6 +108,7 @@ static void show_realloc(void)
 	lab_trace_end("mmap-realloc");
 	note_block("larger", "larger-head", larger);
 	lab_note_hex("content", larger ? word(larger) : 0);
+	note_totals();
 	lab_checkpoint("mmap-resized");
 }
 

@@ -177,6 +177,9 @@ static void show_count(void)
 		release(block[i]);
 	for (i = 0; i < PAIRS; i++)
 		cached += marked_used(block[i]);
+	for (i = cached ? (int)cached - 1 : 0; i >= 0; i--)	/* in the order in which malloc would give them */
+		note_at("kept-", (unsigned long)i, (int64_t)block[i]);
+	lab_note_hex("beyond", block[cached < PAIRS ? cached : 0]);
 	lab_note_i64("freed-blocks", PAIRS);
 	lab_note_i64("cached-blocks", cached);
 }

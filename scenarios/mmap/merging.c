@@ -73,6 +73,7 @@ void show_merging(void)
 		map_at(8, 1, RW);
 	if (MUTATE_SAME_RIGHTS)
 		mprotect(at_page(12), 4 * PAGE, PROT_READ);
+	lab_checkpoint("whole");
 }
 
 static void change_rights(void)

@@ -79,7 +79,11 @@ static void show_new(void)
 		munmap(at_page(60), PAGE);
 	}
 	lab_trace_end("new");
+	if (MUTATE_BESIDE)
+		map_at(60, 1, PROT_READ);
 	lab_checkpoint("mapped");
+	if (MUTATE_BESIDE)
+		munmap(at_page(60), PAGE);
 	mprotect(at_page(0), 8 * PAGE, RW);
 	touch_pages(at_page(0), 1);
 }

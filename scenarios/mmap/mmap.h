@@ -19,6 +19,9 @@
 #ifndef MUTATE_TWO_MAPPINGS
 #define MUTATE_TWO_MAPPINGS 0
 #endif
+#ifndef MUTATE_BESIDE
+#define MUTATE_BESIDE 0
+#endif
 #ifndef MUTATE_APART
 #define MUTATE_APART 0
 #endif

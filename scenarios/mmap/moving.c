@@ -54,6 +54,7 @@ static void move(void)
 	touch_pages(old, 2);
 	if (!MUTATE_NO_BLOCKER)
 		map_at(50, 1, PROT_NONE);
+	lab_checkpoint("placed");
 	lab_note_ptr("old", old);
 	lab_note_i64("blocked", remap(old, 4, 8, 0));
 	lab_trace_begin("move");

@@ -180,6 +180,21 @@ static void show_private_copy(int fd, const char *shared)
 	lab_checkpoint("file-copied");
 }
 
+/* What is written to a shared mapping is written to the page of the page cache. */
+static void show_shared_write(int fd, const char *shared)
+{
+	char *at = map_file(fd, PROT_READ | PROT_WRITE, MUTATE_PRIVATE ? MAP_PRIVATE : MAP_SHARED);
+	char *page = at + 2 * WHERE * PAGE;
+
+	lab_note_ptr("page", page);
+	lab_note_ptr("other", shared + 2 * WHERE * PAGE);
+	write_byte(page);
+	note_frame("frame", page);
+	note_frame("cache", shared + 2 * WHERE * PAGE);
+	lab_note_i64("in-mapping", shared[2 * WHERE * PAGE]);
+	lab_checkpoint("file-through");
+}
+
 /* The same page of the file, by a mapping made for it. */
 static void touch_mapping(int fd, const char *minor, const char *major)
 {
@@ -233,5 +248,6 @@ void show_file(void)
 		set_fault_around("65536");
 	show_private_write(fd, shared);
 	show_private_copy(fd, shared);
+	show_shared_write(fd, shared);
 	show_major();
 }

@@ -41,7 +41,7 @@ static void ask_for_huge(char *from, size_t size)
 }
 
 /* Usable memory whose upper half is one huge page, and whose lower half has a page table of its own. */
-static char *huge_range(void)
+char *huge_range(void)
 {
 	char *lower = reserve(2 * TABLE, 2 * TABLE);
 	char *page = lower + TABLE;

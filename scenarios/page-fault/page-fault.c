@@ -12,7 +12,9 @@
  * How: each part maps memory, stops, touches it, stops again.  Faults are counted
  * by getrusage(2), pages by smaps, tables by VmPTE, and which page frame it is by
  * pagemap.  Around the touches that matter a window of the kernel's trace is
- * opened.  One part a file: anonymous, tables, zero, huge, file, prefault.
+ * opened.  VMAs and page tables before and after are read from the memory of the
+ * guest, which stands still for it.  One part a file: anonymous, tables, levels,
+ * zero, huge, file, prefault.
  *
  * No stdio and no malloc, whose memory would fault in between.  Each MUTATE_... is
  * a negative control: it breaks the mechanism behind an expectation of
@@ -35,9 +37,12 @@ int main(void)
 {
 	lift_limits();
 	warm_up();
+	if (MUTATE_DEPOSIT)
+		write_byte(huge_range());
 	show_fault();
 	show_count();
 	show_tables();
+	show_levels();
 	show_zero();
 	show_huge();
 	show_file();

@@ -42,6 +42,12 @@
 #ifndef MUTATE_WALK_NEAR
 #define MUTATE_WALK_NEAR 0
 #endif
+#ifndef MUTATE_DEPOSIT
+#define MUTATE_DEPOSIT 0
+#endif
+#ifndef MUTATE_LOW
+#define MUTATE_LOW 0
+#endif
 #ifndef MUTATE_WRITE_FIRST
 #define MUTATE_WRITE_FIRST 0
 #endif
@@ -71,6 +77,9 @@
 #endif
 #ifndef MUTATE_UNREAD
 #define MUTATE_UNREAD 0
+#endif
+#ifndef MUTATE_PRIVATE
+#define MUTATE_PRIVATE 0
 #endif
 #ifndef MUTATE_CACHED
 #define MUTATE_CACHED 0
@@ -104,6 +113,9 @@ void note_faults(const char *minor, const char *major, struct faults before);
 void note_frame(const char *key, const void *address);
 void give_up(const char *what);
 
+/* Usable memory for one huge page, beside memory that has a page table. */
+char *huge_range(void);
+
 /* A file without content of so many pages, unlinked; its descriptor. */
 int make_file(const char *path, size_t pages);
 int make_ram_file(size_t pages);
@@ -111,6 +123,7 @@ int make_ram_file(size_t pages);
 void show_fault(void);
 void show_count(void);
 void show_tables(void);
+void show_levels(void);
 void show_zero(void);
 void show_huge(void);
 void show_file(void);

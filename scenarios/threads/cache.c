@@ -48,6 +48,7 @@ static void show_bound(void)
 {
 	static struct worker many[MANY];
 	char key[] = "kept-0";
+	char self[] = "self-0";
 	int count = MUTATE_FEW ? 2 : MANY;
 	int i;
 
@@ -62,6 +63,8 @@ static void show_bound(void)
 	for (i = 0; i < count; i++) {
 		key[5] = (char)('0' + i);
 		lab_note_i64(key, peek(many[i].self) == 1);
+		self[5] = key[5];
+		lab_note_hex(self, many[i].self);
 	}
 	lab_checkpoint("bounded");
 }

@@ -82,6 +82,7 @@ void show_sharing(void)
 		_exit(0);
 	}
 	start_sized(&worker, MIB);
+	lab_note_i64("child", MUTATE_SELF_AS_CHILD ? getpid() : child);
 	lab_note_i64("kcmp", compare(getpid(), SAME_VM));
 	note_compared(thread_keys, worker.tid);
 	note_compared(child_keys, child);

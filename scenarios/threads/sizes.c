@@ -86,6 +86,7 @@ static void show_large(void)
 	lab_note_u64("before", mapped_bytes());
 	lab_note_i64("error", start_sized(&worker, (MUTATE_ASK_LESS ? 16 : 64) * MIB));
 	lab_note_u64("depth", worker.self - worker.frame);
+	lab_note_i64("tid", worker.tid);
 	lab_checkpoint("large");
 	stop_worker(&worker);
 }

@@ -89,6 +89,16 @@ static void note_guard(const struct worker *worker)
 	lab_note_i64("low-marker", guard_marker(worker->low));
 }
 
+/* Adds 1 to the thread's id where its struct pthread has it, or takes that back. */
+static void falsify_tid(const struct worker *worker, int by)
+{
+	pid_t *word = (pid_t *)worker->self;
+
+	while (*word != worker->tid + (by < 0))
+		word++;
+	*word += by;
+}
+
 /* block: where the mapping begins.  The guard is there, below the stack. */
 void note_stack(const struct worker *worker)
 {
@@ -99,6 +109,7 @@ void note_stack(const struct worker *worker)
 	lab_note_hex("frame", worker->frame);
 	lab_note_hex("tls", worker->tls);
 	lab_note_hex("self", MUTATE_OTHER_SELF ? (uintptr_t)pthread_self() : worker->self);
+	lab_note_hex("main", (uintptr_t)pthread_self());
 	lab_note_hex("fs", MUTATE_OTHER_FS ? fs_base() : worker->fs);
 	lab_note_i64("tid", MUTATE_OTHER_TID ? getpid() : worker->tid);
 }
@@ -152,7 +163,11 @@ void show_default(void)
 	lab_note_u64("resident", resident_pages(worker.low, worker.size));
 	note_stack(&worker);
 	note_guard(&worker);
+	if (MUTATE_FALSE_TID)
+		falsify_tid(&worker, 1);
 	lab_checkpoint("created");
+	if (MUTATE_FALSE_TID)
+		falsify_tid(&worker, -1);	/* pthread_join() waits for the kernel to clear it */
 	stop_worker(&worker);
 }
 

@@ -44,8 +44,14 @@
 #ifndef MUTATE_OTHER_TID
 #define MUTATE_OTHER_TID 0
 #endif
+#ifndef MUTATE_FALSE_TID
+#define MUTATE_FALSE_TID 0
+#endif
 #ifndef MUTATE_FORK_INSIDE
 #define MUTATE_FORK_INSIDE 0
+#endif
+#ifndef MUTATE_SELF_AS_CHILD
+#define MUTATE_SELF_AS_CHILD 0
 #endif
 #ifndef MUTATE_UNSHARE
 #define MUTATE_UNSHARE 0

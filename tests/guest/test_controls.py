@@ -47,6 +47,7 @@ def outcome_under(case: Case, control: Control, prepared: Prepared, guest: Guest
     return {f.id for f in record.findings if f.outcome is Outcome.FAIL}
 
 
+@pytest.mark.timeout(3600)  # malloc has more than fifty controls, of five to thirty seconds each
 @pytest.mark.parametrize(("kernel", "userland"), [OLDEST, NEWEST])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_each_control_fails_exactly_what_it_names(name: str, kernel: str, userland: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from orchestrator.rundir import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "tests/data/brk"
-TRACE = ROOT / "tests/data/brk-trace"  # laid over it
+LAYERS = (ROOT / "tests/data/brk-trace", ROOT / "tests/data/brk-kernel")  # laid over it
 BRK = scenario.load(ROOT / "scenarios/brk")
 
 FAULT = (
@@ -32,6 +32,22 @@ EDITS = {
     "grow-alloc": ("01-grown/trace/events", r"lab_vm_area_alloc: .*", "lab_do_brk_flags: (do_brk_flags+0x0/0x330)"),
     "grow-untouched": ("01-grown/trace/events", r"(.* )sys_brk -> .*", FAULT),
     "grow-vma": ("01-grown/proc/77/smaps", r"rw-p(?=.*\[heap\])", "rwxp"),
+    "empty-object": ("00-start/kernel/77.jsonl", r'"start_brk":\d+', '"start_brk":4096'),
+    "read-memory": ("01-grown/kernel/77.jsonl", r'"brk":\d+', '"brk":4096'),
+    "read-behind-memory": ("04-behind/notes", r"^sbrk=.*", "sbrk=0x559049f84000"),
+    "grow-memory": ("01-grown/kernel/77.jsonl", r'"brk":\d+', '"brk":4096'),
+    "grow-object": ("01-grown/kernel/77.jsonl", r'"map_count":\d+', '"map_count":1'),
+    "grow-walk": ("01-grown/kernel/77.jsonl", r'"rss_anon":\d+', '"rss_anon":1'),
+    "touch-walk": ("02-touched/kernel/77.jsonl", r'"rss_anon":\d+', '"rss_anon":1'),
+    "merge-object": ("03-merged/kernel/77.jsonl", r'"vma","address":\d+', '"vma","address":1'),
+    "merge-walk": ("02-touched/kernel/77.jsonl", r'"anon_vma":\d+', '"anon_vma":1'),
+    "spread-walk": ("05-spread/proc/77/status", r"^VmPTE:.*", "VmPTE:\t4 kB"),
+    "shrink-object": ("06-shrunk/kernel/77.jsonl", r'"map_count":\d+', '"map_count":1'),
+    "shrink-rss-memory": ("06-shrunk/kernel/77.jsonl", r'"rss_anon":\d+', '"rss_anon":1'),
+    "shrink-walk": ("05-spread/notes", r"^far=.*", "far=0x5590241ea000"),
+    "shrink-freed": ("06-shrunk/kernel/77.jsonl", r'"pgtables_bytes":\d+', '"pgtables_bytes":4096'),
+    "unaligned-memory": ("07-unaligned/kernel/77.jsonl", r'"brk":\d+', '"brk":4096'),
+    "unaligned-object": ("07-unaligned/kernel/77.jsonl", r'"brk":\d+', '"brk":4096'),
     "grow-rss": ("01-grown/proc/77/smaps_rollup", r"^Anonymous: .*", "Anonymous: 1 kB"),
     "grow-touch": ("02-touched/proc/77/smaps_rollup", r"^Anonymous: .*", "Anonymous: 1 kB"),
     "merge": ("03-merged/notes", r"^brk=.*", "brk=0x1000"),
@@ -59,8 +75,9 @@ def findings(run: Path) -> dict[str, Finding]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    shutil.copytree(CAPTURE, tmp_path / "run")
-    return Path(shutil.copytree(TRACE, tmp_path / "run", dirs_exist_ok=True))
+    for layer in (CAPTURE, *LAYERS):
+        shutil.copytree(layer, tmp_path / "run", dirs_exist_ok=True)
+    return tmp_path / "run"
 
 
 def change(file: Path, pattern: str, new: str) -> None:
