@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from orchestrator.claims import Claim
 from orchestrator.claims import levels as levels_of
-from orchestrator.model import Control, Expectation, Scenario, Settings, Trace, Verdict
+from orchestrator.model import Control, Expectation, Inspect, Scenario, Settings, Trace, Verdict
 from orchestrator.report.text import Paint, clean, plural, wrap
 
 _LIMIT = 4000  # characters of a text
@@ -48,6 +48,7 @@ class _Page:
             "needs": " ".join((*scenario.needs.kconfig, *scenario.needs.symbols)),
             "settings": _settings(scenario.settings),
             "trace": _trace(scenario.trace) if scenario.trace else "",
+            "inspect": _inspect(scenario.inspect) if scenario.inspect else "",
             "boot": "one of its own" if scenario.own_boot else "",
             "sources": "; ".join(scenario.sources),
         }
@@ -91,6 +92,11 @@ def _settings(settings: Settings) -> str:
     found = [f"--append {word}" for word in settings.append]
     found += [f"{option} {name}={value}" for option, pairs in options.items() for name, value in pairs]
     return " ".join(found)
+
+
+def _inspect(inspect: Inspect) -> str:
+    parts = {"kernel objects": inspect.kernel, "heap": inspect.heap}
+    return "; ".join(f"{what} at {' '.join(names)}" for what, names in parts.items() if names)
 
 
 def _trace(trace: Trace) -> str:
