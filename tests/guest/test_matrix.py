@@ -38,7 +38,10 @@ expectations:
     source: {name}.c
 """
 VICTIM = """\
-\tif (access("/etc/left", F_OK) == 0) {
+\tchar host[65] = "";
+
+\tgethostname(host, sizeof(host) - 1);
+\tif (host[0] == 'x') {
 \t\tlab_note_u64("answer", 1);
 \t\tlab_checkpoint("said");
 \t\treturn 0;
@@ -173,7 +176,7 @@ def test_a_worker_that_is_killed_costs_one_case(lab: Lab) -> None:
 
 
 def test_a_failure_in_a_used_guest_is_confirmed_in_a_fresh_one(lab: Lab) -> None:
-    leave = '\tclose(open("/etc/left", O_CREAT | O_WRONLY, 0600));\n'  # nothing that the lab looks at
+    leave = '\tsethostname("x", 1);\n'  # nothing that the lab looks at
     scenario(lab.folder, "careless", leave)
     scenario(lab.folder, "victim", VICTIM)
     scenario(lab.folder, "wrong", answer=41)
