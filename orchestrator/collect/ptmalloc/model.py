@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
@@ -50,11 +49,6 @@ class Walk:
         self.states = bytearray(self.flags[1:].translate(_USED))
         if self.sizes:
             self.states.append(ord("u"))
-
-    def find(self, address: int) -> int:
-        """The place of the chunk that begins at an address; -1 if none does."""
-        place = bisect_right(self.addresses, address) - 1
-        return place if place >= 0 and self.addresses[place] == address else -1
 
     def drop(self) -> None:
         """Takes the last chunk away."""
