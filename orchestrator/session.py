@@ -45,8 +45,9 @@ class Session:
     """Runs one case in a guest that is already up, and writes the run directory."""
 
     def __init__(self, case: Case, directory: RunDirectory, record: RunRecord, limits: host.Limits,
-                 deadline: float, inspector: Inspector | None = None) -> None:
-        """``inspector`` looks inside the guest at the checkpoints that the case names; without one nobody does."""
+                 deadline: float, inspector: Inspector | None = None, *, last: bool = False) -> None:
+        """``inspector`` looks inside the guest at the checkpoints that the case names; without one nobody does.
+        ``last``: no other case will run in that guest."""
         self._case = case
         self._directory = directory
         self._record = record
@@ -55,6 +56,7 @@ class Session:
         self._pending: Checkpoint | None = None
         self._pids: list[int] = []  # of the processes that the pending checkpoint shows
         self._inspector = inspector
+        self._last = last
         self._guest: Guest | None = None
         self._deadline = deadline
         self._step_deadline = 0.0
@@ -109,6 +111,8 @@ class Session:
             yield wire.command("symbol", name)
         if case.scenario.trace is not None:
             yield from tracing.orders(case.scenario.trace)
+        if self._last:
+            yield wire.command("last")
         yield wire.command("start")
 
     def _environment(self) -> list[tuple[str, str]]:
@@ -354,7 +358,7 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
                 record.boots = recording.boots(guest.attempts)
                 record.timings["boot"] = round(time.monotonic() - begin, 3)
                 begin = time.monotonic()
-                Session(case, directory, record, limits, deadline, inspector).run(guest, program)
+                Session(case, directory, record, limits, deadline, inspector, last=True).run(guest, program)
                 record.timings["run"] = round(time.monotonic() - begin, 3)
         finally:
             recording.keep_console(guest, record)

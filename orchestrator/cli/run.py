@@ -40,6 +40,7 @@ def run(
     cpus: options.Cpus = 1,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
+    cold: options.Cold = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs.")
@@ -55,7 +56,7 @@ def run(
 
     show.check_target(json)
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
-                            vmlinux)
+                            vmlinux, cold)
     settings = options.settings(append, sysctl, tunable, ulimit, env, define)
     request = experiment.Request(scenario, choice, settings, output, timeout, inspect, vmcore)
     with options.shown(quiet):
