@@ -204,33 +204,45 @@ void symbols_load(struct run *r)
 	}
 }
 
+struct line {
+	char *text;
+	size_t number;
+};
+
+/* The kernel's own order is kept among variants: the first of equals is preferred. */
 static int by_line(const void *a, const void *b)
 {
-	const char *left = *(char *const *)a, *right = *(char *const *)b;
-	int stem = by_stem(left + 2, right + 2);
+	const struct line *left = a, *right = b;
+	int stem = by_stem(left->text + 2, right->text + 2);
 
-	return stem ? stem : strcmp(left + 2, right + 2);
+	return stem ? stem : left->number < right->number ? -1 : 1;
 }
 
 /* Writes SYMBOLS_FILE. Without it everything works, and takes longer. */
 int symbols_save(void)
 {
 	FILE *from = fopen("/proc/kallsyms", "re"), *to;
-	char line[1024], **lines = NULL, *found;
+	char line[1024], *found;
+	struct line *lines = NULL;
 	size_t count = 0, room = 0;
 	bool good;
 
 	while (from && fgets(line, sizeof(line), from)) {
 		if (count == room)
 			lines = realloc(lines, (room = room ? room * 2 : 1U << 16) * sizeof(*lines));
-		if (!lines || ((found = cut_line(line)) && !(lines[count++] = strdup(found))))
+		if (!lines)
+			return 1;
+		if (!(found = cut_line(line)))
+			continue;
+		lines[count] = (struct line){ strdup(found), count };
+		if (!lines[count++].text)
 			return 1;
 	}
 	if (!count || !(to = fopen(SYMBOLS_FILE ".new", "we")))
 		return 1;
 	qsort(lines, count, sizeof(*lines), by_line);
 	for (size_t i = 0; i < count; i++)
-		fprintf(to, "%s\n", lines[i]);
+		fprintf(to, "%s\n", lines[i].text);
 	good = !ferror(to);
 	return fclose(to) == 0 && good && rename(SYMBOLS_FILE ".new", SYMBOLS_FILE) == 0 ? 0 : 1;
 }

@@ -17,6 +17,7 @@ from orchestrator.agent import agent
 from orchestrator.errors import LabError, UsageError
 from orchestrator.machine.firstline import prints_first_line
 from orchestrator.machine.guest import Recipe
+from orchestrator.machine.saved import limit_mib
 from orchestrator.model import Emulator, Kernel, Symbols, Userland
 from orchestrator.versions import Version
 
@@ -98,7 +99,7 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
         kernel=kernel, userland=userland, agent=agent(sysroot, sysroot_key, cache), emulator=emulator,
         accelerator=chosen.name, append=choice.append, memory=choice.memory, cpus=choice.cpus,
         sandbox=emulator.piece is not None or _has_sandbox(emulator),
-        states=None if choice.cold or not _restores(emulator) else cache / "states",
+        states=None if choice.cold or not limit_mib() or not _restores(emulator) else cache / "states",
     )  # fmt: skip
     return Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel,
                     choice.mirror, choice.locked)

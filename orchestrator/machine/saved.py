@@ -25,7 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 FORMAT = 1  # of a state; another one is never read
-LIMIT = 6 << 30  # bytes on disk, all states together
+LIMIT = 6 << 10  # MiB on disk, all states together, where LAB_STATES_MIB does not say otherwise
 SPARE = 1 << 30  # bytes of the disk that stay free
 MAX_SMALL = 32 << 20  # bytes of devices, console, state.json
 PAGE = 4096
@@ -63,9 +63,10 @@ class State:
 class States:
     """The states below one folder."""
 
-    def __init__(self, folder: Path, limit: int = LIMIT) -> None:
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
+        """``limit`` in bytes, for all together."""
         self.folder = folder
-        self._limit = limit
+        self._limit = limit_mib() << 20 if limit is None else limit
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[State | None]:
@@ -157,6 +158,12 @@ class States:
             return {}
         return {place.name: size_on_disk(place) for place in self.folder.iterdir()
                 if place.is_dir() and not place.name.startswith(".")}  # fmt: skip
+
+
+def limit_mib() -> int:
+    """How many MiB all states may take: LAB_STATES_MIB, where it is a number; 0 means that none are kept."""
+    told = os.environ.get("LAB_STATES_MIB", "")
+    return int(told) if told.isascii() and told.isdigit() else LIMIT
 
 
 def digest(descriptor: int) -> str:
