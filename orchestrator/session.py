@@ -58,6 +58,7 @@ class Session:
         self._inspector = inspector
         self._last = last
         self._guest: Guest | None = None
+        self._begin = 0.0  # time.monotonic()
         self._deadline = deadline
         self._step_deadline = 0.0
         self._killed = ""  # why the lab told labrun to end the program
@@ -69,6 +70,7 @@ class Session:
         Raises GuestEnded, LimitError or LabError; what was collected until then is kept.
         """
         self._guest = guest
+        self._begin = time.monotonic()
         self._step(self._limits.boot)
         self._directory.write("program", program.path.read_bytes()).chmod(0o755)
         self._keep_config()
@@ -80,12 +82,18 @@ class Session:
                 self._send(channel, b"".join(self._orders(program)))
                 self._pump(channel)
             guest.check(self._forged)
+            self._record.timings["program"] = self._since("set_up", "inspect")
         except GuestEnded:
             raise
         except GuestError as error:
             raise guest.why_lost(error) from None
         if self._killed:
             raise LimitError(self._killed)
+
+    def _since(self, *others: str) -> float:
+        """Seconds since the session began, less those of other steps."""
+        timings = self._record.timings
+        return round(time.monotonic() - self._begin - sum(timings.get(name, 0.0) for name in others), 3)
 
     def _keep_config(self) -> None:
         """The kernel's options come with its package; a kernel that shows its own (/proc/config.gz) overrides them."""
@@ -198,6 +206,7 @@ class Session:
         for name in ("evidence/output", "kernel.log"):  # that nothing is said will be evidence as well
             self._directory.append(name, b"")
         self._step(self._limits.step)
+        self._record.timings["set_up"] = self._since()
         self._save()
 
     def _on_output(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
@@ -357,9 +366,12 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
                 record.emulator["command"] = shlex.join(guest.command)
                 record.boots = recording.boots(guest.attempts)
                 record.timings["boot"] = round(time.monotonic() - begin, 3)
+                record.timings.update(guest.timings)
                 begin = time.monotonic()
                 Session(case, directory, record, limits, deadline, inspector, last=True).run(guest, program)
                 record.timings["run"] = round(time.monotonic() - begin, 3)
+                begin = time.monotonic()
+            record.timings["stop"] = round(time.monotonic() - begin, 3)
         finally:
             recording.keep_console(guest, record)
             if inspector is not None:

@@ -236,7 +236,7 @@ class Guest:
         until = min(begin + self.limits.boot, self.deadline)
         running.greet(self.limits, begin, until)
         running.await_word("ready", self.limits, begin, until, self._advice())
-        self._note("boot", begin)
+        self._note("cold_boot", begin)
         self._connect(identity, begin)
 
     def _is_running(self, running: Running) -> None:

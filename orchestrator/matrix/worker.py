@@ -203,6 +203,7 @@ class Worker:
             if not shared.up:
                 shared.boot()
                 record.timings["boot"] = round(time.monotonic() - begin, 3)
+                record.timings.update(shared.guest.timings)
                 begin = time.monotonic()
             shared.inspector = shared.inspector or inspector.make(order.case, order.prepared)
             session.Session(order.case, directory, record, limits, deadline, shared.inspector).run(
