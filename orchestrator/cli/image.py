@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +11,14 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
-    from orchestrator.pieces import Store
+    from orchestrator.model import Piece
+    from orchestrator.pieces import Store, Wanted
+
+Words = list[str] | None
+Names = Annotated[Words, typer.Argument(help="Images or pieces (6.1, bookworm, kernel/6.1, symbols/kernel-6.1).")]
+WithSymbols = Annotated[
+    bool | None, typer.Option(help="With the symbols of kernels and userlands, or without; all pieces have them.")
+]
 
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 _MIB = 1 << 20
@@ -42,15 +51,11 @@ def list_() -> None:
 
 @app.command()
 def build(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Images or pieces (6.1, bookworm, kernel/6.1, symbols/kernel-6.1).")
-    ] = None,
+    names: Names = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Build everything in the catalogue; symbols too: 1.2 GiB more to download.")
     ] = False,
-    symbols: Annotated[
-        bool | None, typer.Option(help="With the symbols of kernels and userlands, or without; --all has them.")
-    ] = None,
+    symbols: WithSymbols = None,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
     quiet: options.Quiet = False,
@@ -62,30 +67,40 @@ def build(
     from orchestrator.pieces import upkeep
 
     store = _store(mirror, locked)
-    if everything:
-        wanted = store.everything(with_symbols=symbols is not False)
-    else:
-        wanted = upkeep.select(store, names or ()) or upkeep.default(store)
+    if not everything and not names:
+        wanted = upkeep.default(store)
         wanted = upkeep.with_symbols(wanted) if symbols else wanted
+    else:
+        wanted = _wanted(store, None if everything else names, symbols)
     with options.shown(quiet):
         pieces = store.prepare(wanted)
-    for piece in pieces:
-        drift = f" (not what the lock names: {piece.drift})" if piece.drift else ""
-        typer.echo(f"{piece.kind:<9} {piece.name:<18} {piece.version:<18} {piece.path}{drift}")
+    _list(pieces)
 
 
 @app.command("lock")
 def lock_(
     update: Annotated[bool, typer.Option("--update", help="Also move what is locked to what the mirror has.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is asked.")] = False,
     mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the exact packages of each piece to images/lock.yaml, and say what changes."""
+    """Show what changes in images/lock.yaml, the exact packages of each piece, and write it.
+
+    Without --update nothing that is locked moves: only what the lock lacks is added.
+    """
     from orchestrator.pieces import upkeep
 
+    store = _store(mirror)
     with options.shown(quiet):
-        changes = upkeep.relock(_store(mirror), update=update)
-    typer.echo("\n".join(changes) if changes else "nothing has changed")
+        new, changes = upkeep.relocked(store, update=update)
+    typer.echo("\n".join(changes) if changes else "nothing changes")
+    if not changes or dry_run:
+        return
+    if not yes and sys.stdin.isatty() and sys.stdout.isatty() and not typer.confirm("write that?", default=True):
+        typer.echo("nothing was written")
+        return
+    typer.echo(f"written: {upkeep.relock(store, new)}")
 
 
 @app.command()
@@ -122,6 +137,22 @@ def prune(
         typer.echo(f"{what} {item.path} ({item.size / _MIB:.1f} MiB): {item.reason}")
     freed = sum(item.size for item in removed) / _MIB
     typer.echo(f"{freed:.1f} MiB {'would be' if dry_run else 'were'} freed")
+
+
+def _wanted(store: Store, names: Words, symbols: bool | None) -> list[Wanted]:
+    """The pieces that are named; all of them if none is, which has symbols unless they are not wanted."""
+    from orchestrator.pieces import upkeep
+
+    if not names:
+        return store.everything(with_symbols=symbols is not False)
+    wanted = upkeep.select(store, names)
+    return upkeep.with_symbols(wanted) if symbols else wanted
+
+
+def _list(pieces: Iterable[Piece]) -> None:
+    for piece in pieces:
+        drift = f" (not what the lock names: {piece.drift})" if piece.drift else ""
+        typer.echo(f"{piece.kind:<9} {piece.name:<18} {piece.version:<18} {piece.path}{drift}")
 
 
 def _store(mirror: str | None = None, locked: bool = False) -> Store:
