@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from orchestrator.cli import options
 
 if TYPE_CHECKING:
     from orchestrator.model import Piece
-    from orchestrator.pieces import Store, Wanted
+    from orchestrator.pieces import Store
 
 Words = list[str] | None
 Names = Annotated[Words, typer.Argument(help="Images or pieces (6.1, bookworm, kernel/6.1, symbols/kernel-6.1).")]
@@ -67,11 +68,11 @@ def build(
     from orchestrator.pieces import upkeep
 
     store = _store(mirror, locked)
-    if not everything and not names:
-        wanted = upkeep.default(store)
-        wanted = upkeep.with_symbols(wanted) if symbols else wanted
+    if everything:
+        wanted = store.everything(with_symbols=symbols is not False)
     else:
-        wanted = _wanted(store, None if everything else names, symbols)
+        wanted = upkeep.select(store, names or ()) or upkeep.default(store)
+        wanted = upkeep.with_symbols(wanted) if symbols else wanted
     with options.shown(quiet):
         pieces = store.prepare(wanted)
     _list(pieces)
@@ -97,10 +98,82 @@ def lock_(
     typer.echo("\n".join(changes) if changes else "nothing changes")
     if not changes or dry_run:
         return
-    if not yes and sys.stdin.isatty() and sys.stdout.isatty() and not typer.confirm("write that?", default=True):
+    if not yes and _terminal() and not typer.confirm("write that?", default=True):
         typer.echo("nothing was written")
         return
     typer.echo(f"written: {upkeep.relock(store, new)}")
+
+
+@app.command("export")
+def export_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The bundle to write, NAME.tar; - is standard output.")],
+    names: Names = None,
+    symbols: WithSymbols = None,
+    mirror: options.Mirror = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write the packages of locked pieces to one file, for a machine without a network: all pieces, or those named.
+
+    An image is its kernel, its userland and the emulator. The same lock gives the same file. What the cache lacks is
+    downloaded; so are the packages of kernels' symbols, 260 to 340 MiB each, which the cache does not keep.
+    """
+    from orchestrator.pieces import bundle, upkeep
+
+    store = _store(mirror, locked=True)
+    if names:
+        wanted = upkeep.carried(store, names)
+        wanted = upkeep.with_symbols(wanted) if symbols else wanted
+    else:
+        wanted = store.everything(with_symbols=symbols is not False)
+    with options.shown(quiet):
+        done = bundle.export(store, wanted, file)
+    typer.echo(f"{file}: {len(done.pieces)} pieces, {done.packages} packages, {done.size / _MIB:.1f} MiB\n"
+               f"SHA-256 {done.sha256}", err=str(file) == "-")  # fmt: skip
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle of `lab image export`; - is standard input.")],
+    quiet: options.Quiet = False,
+) -> None:
+    """Bring the pieces of a bundle into the cache: each package is held against the lock, then they are built.
+
+    Needs no network, nor does `lab run --locked` afterwards. After an interruption, run it again.
+    """
+    from orchestrator.pieces import bundle
+
+    store = _store(locked=True)
+    with options.shown(quiet):
+        pieces = bundle.import_(store, file)
+    _list(pieces)
+    rest = sorted(set(store.lock) - set(store.cached()))
+    typer.echo(f"of the lock, not in the cache: {', '.join(rest) or 'nothing'}")
+
+
+@app.command()
+def key(
+    image: options.Image = None,
+    kernel: Annotated[Words, typer.Option("--kernel", "-k", help="A kernel, or a glob (repeatable).")] = None,
+    userland: Annotated[Words, typer.Option("--userland", "-u", help="A userland, or a glob (repeatable).")] = None,
+    qemu: Annotated[str | None, typer.Option("--qemu", help="An emulator; `system` and a PATH are no pieces.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All pieces of the catalogue.")] = False,
+    symbols: Annotated[bool, typer.Option(help="With the symbols of kernels and userlands, or without.")] = True,
+) -> None:
+    """Print a short key for a CI cache of LAB_CACHE: it changes when the pieces do that a run with these options needs.
+
+    It is the same on every machine. Needs neither the network nor the cache.
+    """
+    from orchestrator.pieces import upkeep
+    from orchestrator.prepare import is_path
+
+    store = _store(locked=True)
+    if everything:
+        wanted = store.everything(with_symbols=symbols)
+    else:
+        own = qemu is not None and (qemu == "system" or is_path(qemu))
+        wanted = upkeep.needed(store, image, kernel or (), userland or (), "" if own else qemu)
+        wanted = upkeep.with_symbols(wanted) if symbols else wanted
+    typer.echo(upkeep.cache_key(store, wanted))
 
 
 @app.command()
@@ -139,14 +212,8 @@ def prune(
     typer.echo(f"{freed:.1f} MiB {'would be' if dry_run else 'were'} freed")
 
 
-def _wanted(store: Store, names: Words, symbols: bool | None) -> list[Wanted]:
-    """The pieces that are named; all of them if none is, which has symbols unless they are not wanted."""
-    from orchestrator.pieces import upkeep
-
-    if not names:
-        return store.everything(with_symbols=symbols is not False)
-    wanted = upkeep.select(store, names)
-    return upkeep.with_symbols(wanted) if symbols else wanted
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _list(pieces: Iterable[Piece]) -> None:

@@ -232,7 +232,9 @@ class Store:
         return [*found, *(symbols_of(wanted) for wanted in found if wanted.kind in symbols.OWNERS and with_symbols)]
 
     def current(self) -> list[Locked]:
-        """What the lock names, and what was resolved in its place."""
+        """What the lock names, and unless only that counts, what was resolved in its place."""
+        if self.locked:
+            return list(self.lock.values())
         drifted = (self._drifted(wanted) for wanted in self.everything())
         return [*self.lock.values(), *(found[0] for found in drifted if found)]
 

@@ -52,6 +52,15 @@ def select(store: Store, names: Iterable[str]) -> list[Wanted]:
     return [wanted for name in names for wanted in _select(store, name)]
 
 
+def carried(store: Store, names: Iterable[str]) -> list[Wanted]:
+    """The pieces that names mean, and the emulator that a run of an image needs."""
+    listed = list(names)
+    wanted = select(store, listed)
+    if any(name in store.catalogue.images for name in listed):
+        wanted.append(Wanted(PieceKind.EMULATOR, store.emulator_name(None)))
+    return list(dict.fromkeys(wanted))
+
+
 def default(store: Store) -> list[Wanted]:
     """What a run without options needs."""
     image = store.image()
