@@ -19,9 +19,9 @@ def check(
     ] = False,
 ) -> None:
     """Evaluate the evidence of a run again, against the scenario as it is now. Changes nothing there."""
-    from orchestrator import experiment
+    from orchestrator import judgement
     from orchestrator.cli import show
 
-    record, place = experiment.check(directory, scenario)
+    record, place = judgement.check(directory, scenario)
     show.report(record, place, json, verbose)
     raise typer.Exit(record.exit_code)

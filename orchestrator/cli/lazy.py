@@ -83,7 +83,10 @@ def _processed(param: Any, ctx: Any, value: Any, convert: Callable[[Any, Any], A
 
 def _sparing(param: Any) -> Any:
     """The same option or argument; typer makes them of its own classes, and has no way to say which."""
-    param.__class__ = {TyperOption: Option, TyperArgument: Argument}.get(type(param), type(param))
+    if type(param) is TyperOption:
+        param.__class__ = Option
+    elif type(param) is TyperArgument:
+        param.__class__ = Argument
     return param
 
 
