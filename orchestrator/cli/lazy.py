@@ -6,7 +6,7 @@ And values that need no conversion do without typer's own, which loads pydantic:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,29 +17,29 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 _UNSETTLED = object()
 
 
-def add(app: typer.Typer, name: str, target: str, line: str, **context_settings: Any) -> None:
+class Later(TyperCommand):
+    """Stands for a command in help pages and for completion, until it is called."""
+
+    target = ""
+    settings: Mapping[str, Any] = {}
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return load(str(self.name), self.target, **self.settings).make_context(info_name, args, parent, **extra)
+
+
+def add(app: typer.Typer, name: str, target: str, line: str, **settings: Any) -> None:
     """Adds the command ``module:function`` of this package; ``line`` is the first one of its docstring."""
-
-    class Later(TyperCommand):
-        def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-            command = load(name, target, **context_settings)
-            return command.make_context(info_name, args, parent, **extra)
-
-    app.command(name, cls=Later, help=line)(_nothing)
+    stand = type("Later", (Later,), {"target": target, "settings": settings})
+    app.command(name, cls=stand, help=line)(_nothing)
 
 
-def load(name: str, target: str, **context_settings: Any) -> Any:
+def load(name: str, target: str, **settings: Any) -> Any:
     """The command itself."""
     module, _, function = target.partition(":")
     alone = typer.Typer(add_completion=False)
-    alone.command(name, cls=Command, context_settings=context_settings or None)(callback(module, function))
+    declare = alone.command(name, cls=Command, context_settings=settings or None)
+    declare(getattr(import_module(f"orchestrator.cli.{module}"), function))
     return typer.main.get_command(alone)
-
-
-def callback(module: str, function: str) -> Callable[..., None]:
-    """The function that does it."""
-    found: Callable[..., None] = getattr(import_module(f"orchestrator.cli.{module}"), function)
-    return found
 
 
 def _nothing() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -277,4 +278,5 @@ def ending_of(error: BaseException) -> Ending:
 
 
 def _import_paramiko() -> None:
+    sys.modules.setdefault("invoke", None)  # type: ignore[arg-type]  # 110 modules, for a line of ssh_config
     import paramiko  # noqa: F401
