@@ -278,5 +278,12 @@ def ending_of(error: BaseException) -> Ending:
 
 
 def _import_paramiko() -> None:
-    sys.modules.setdefault("invoke", None)  # type: ignore[arg-type]  # 110 modules, for a line of ssh_config
-    import paramiko  # noqa: F401
+    """paramiko without invoke: 110 modules, which it uses for a line of ssh_config that nobody reads here."""
+    absent = "invoke" not in sys.modules
+    if absent:
+        sys.modules["invoke"] = None  # type: ignore[assignment]  # an ImportError, which paramiko expects
+    try:
+        import paramiko  # noqa: F401
+    finally:
+        if absent:
+            del sys.modules["invoke"]  # whoever else wants it may have it
