@@ -49,6 +49,18 @@ const lab = (() => {
     return "0x" + BigInt(address).toString(16);
   }
 
+  /* Makes something drawn a button: focus, Enter and Space, a click. */
+  function button(node, label, act) {
+    fill(node, { tabindex: "0", role: "button", "aria-label": label }, []);
+    node.addEventListener("click", act);
+    node.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      act(event);
+    });
+    return node;
+  }
+
   /* ---- tables */
 
   function cell(value, column, index) {
@@ -223,5 +235,5 @@ const lab = (() => {
   }
 
   document.addEventListener("DOMContentLoaded", start);
-  return { el, svg, bytes, hex, table, pages, picture: (name, paint) => painters.set(name, paint) };
+  return { el, svg, bytes, hex, button, table, pages, picture: (name, paint) => painters.set(name, paint) };
 })();
