@@ -59,7 +59,7 @@ class CaseResult:
     seconds: float = 0.0
     started: str = ""  # ISO 8601, UTC
     usage: bool = False  # an ERROR that the user's own input made (exit code 2)
-    remark: str = ""  # what else is to be known: it went otherwise in a used guest, there were older runs
+    first: str = ""  # what it was in a guest that others had used, if that was not confirmed in a fresh one: "FAIL"
 
     @property
     def exit_code(self) -> int:
@@ -72,6 +72,11 @@ class CaseResult:
         if self.ending and (self.verdict is Verdict.LOST or self.ending is Ending.UNFINISHED):
             return self.ending.value.replace("-", " ").upper()
         return self.verdict.value
+
+    @property
+    def remark(self) -> str:
+        """What else is to be known of it; "" for nothing."""
+        return f"it was {self.first} in a guest that others had used" if self.first else ""
 
     @property
     def release(self) -> str:
