@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.model import Evidence, Finding, Operand
+from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
 from orchestrator.report.results import CaseResult, Verdict
 from orchestrator.report.text import clean
 
 MAX_OPERANDS = 20
 MAX_EVIDENCE = 12  # lines of one operand
 RUN = "run"  # the test that stands for the run itself, where that did not come to its end
+
+
+def head(finding: Finding) -> str:
+    """ "FAIL grow-rss (brk.grow) at grown"."""
+    claim = f" ({clean(finding.claim, 64)})" if finding.claim else ""
+    at = f" at {clean(finding.at, 64)}" if finding.at else ""
+    return f"{finding.outcome} {clean(finding.id, 80)}{claim}{at}"
 
 
 def lines(finding: Finding) -> list[str]:
@@ -53,11 +60,10 @@ def place(evidence: Evidence) -> str:
 def tests(case: CaseResult) -> list[tuple[str, Finding | None]]:
     """The tests of a case, with unique names: its expectations, and before them, as None, the run itself where that is
     why there is no result. So a case is never without a test, and a guest that was lost never only a shorter list."""
-    told = case.verdict in (Verdict.PASS, Verdict.FAIL, Verdict.SKIP) or (
-        case.verdict is Verdict.ERROR and any(finding.outcome == "ERROR" for finding in case.findings)
-        and case.record is not None and case.ending == "completed"
-    )  # fmt: skip
-    found: list[tuple[str, Finding | None]] = [] if told and case.findings else [(RUN, None)]
+    told = case.verdict in (Verdict.PASS, Verdict.FAIL, Verdict.SKIP) or any(
+        finding.outcome is Outcome.ERROR for finding in case.findings)  # fmt: skip
+    whole = told and case.findings and case.record is not None and case.ending is Ending.COMPLETED
+    found: list[tuple[str, Finding | None]] = [] if whole else [(RUN, None)]
     found += [(clean(finding.id, 200) or "?", finding) for finding in case.findings]
     names = unique(name for name, _ in found)
     return [(name, finding) for name, (_, finding) in zip(names, found, strict=True)]
@@ -78,9 +84,11 @@ def unique(names: Iterator[str]) -> list[str]:
 
 
 def kind(case: CaseResult) -> str:
-    """The one word for why a case has no result: "panic", "lost-guest", "timeout", "interrupted", "not-run", …"""
-    if case.ending is not None and case.ending != "completed":
+    """The one word for why a case has no result, or not all: "panic", "timeout", "not-run", "unreadable", …"""
+    if case.ending not in (None, Ending.COMPLETED):
         return case.ending.value
+    if case.record is None and case.verdict is not Verdict.NOT_RUN:
+        return "unreadable"
     return case.verdict.value.lower().replace(" ", "-")
 
 

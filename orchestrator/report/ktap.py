@@ -1,8 +1,8 @@
 """Results as KTAP, version 1: a test for each case, in it one for each expectation. Pure.
 
-Grammar: Documentation/dev-tools/ktap.rst. What was skipped has ``# SKIP reason``; a time limit ``# TIMEOUT``; whatever
-else is why there is no result ``# ERROR``, with its word: the directives of that document. What a guest said can
-neither end the document (kunit_parser.py stops at a panic of the VFS and the like), nor be taken for a plan or a result.
+Grammar and directives: Documentation/dev-tools/ktap.rst. What was skipped is ``# SKIP reason``, a time limit
+``# TIMEOUT``; whatever else is why there is no result ``# ERROR``, with its word. What a guest said can neither end the
+document (kunit_parser.py stops at a panic of the VFS and the like), nor be taken for a plan or a result.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ def _case(case: CaseResult, name: str, number: int) -> str:
 
 def _directive(case: CaseResult) -> str:
     """ " # TIMEOUT …" of a case; nothing of one that passed or failed."""
-    if case.verdict in (Verdict.PASS, Verdict.FAIL):
-        return ""
+    return "" if case.verdict in (Verdict.PASS, Verdict.FAIL) else _reason(case)
+
+
+def _reason(case: CaseResult) -> str:
+    """ " # ERROR PANIC: …"; ERROR is said once."""
     if case.verdict in (Verdict.SKIP, Verdict.TIMEOUT):
         return f" # {case.verdict} {_said(case.detail)}".rstrip()
-    return f" # ERROR {_said(finding_text.reason(case))}"
+    return f" # ERROR {_said(finding_text.reason(case).removeprefix('ERROR: '))}"
 
 
 def _subtest(case: CaseResult, name: str) -> Iterator[str]:
@@ -56,7 +59,7 @@ def _subtest(case: CaseResult, name: str) -> Iterator[str]:
     labels = finding_text.unique(_name(label).replace(" ", "-") for label, _ in tests)
     for number, (label, (_, finding)) in enumerate(zip(labels, tests, strict=True), 1):
         if finding is None:
-            yield f"not ok {number} {label}{_directive(case)}"
+            yield f"not ok {number} {label}{_reason(case)}"
         else:
             yield from _result(finding, label, number)
 

@@ -118,15 +118,14 @@ def _notes(results: Results) -> Iterator[str]:
 
 def _case(case: CaseResult) -> Iterator[str]:
     """One case folded: why, where its run is, and each finding that is not as it should be."""
-    yield from ("", f"<details><summary><b>{_text(case.word)}</b> {_text(case.name)}: {_text(findings(case))}</summary>")
+    head = f"<b>{_text(case.word)}</b> {_text(case.name)}: {_text(findings(case))}"
+    yield from ("", f"<details><summary>{head}</summary>")
     lines = [*([case.detail] if case.detail else []), *([case.remark] if case.remark else []),
              finding_text.place_of(case)]  # fmt: skip
     yield from _block([clean(line, 2000) for line in lines])
     wrong = [one for one in case.findings if one.outcome in (Outcome.FAIL, Outcome.ERROR)]
     for finding in wrong[:MAX_FINDINGS]:
-        head = f"{finding.outcome} {clean(finding.id, 80)}" + (f" ({clean(finding.claim, 64)})" if finding.claim else "")
-        at = f" at {clean(finding.at, 64)}" if finding.at else ""
-        yield from _block([head + at, *(f"  {line}" for line in finding_text.lines(finding))])
+        yield from _block([finding_text.head(finding), *(f"  {line}" for line in finding_text.lines(finding))])
     if len(wrong) > MAX_FINDINGS:
         yield from ("", f"… {plural(len(wrong) - MAX_FINDINGS, 'more finding')}")
     yield from ("", "</details>")

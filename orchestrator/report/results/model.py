@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator.matrix.record import CaseRecord, MatrixRecord, worst
+from orchestrator.matrix.record import CaseRecord, MatrixRecord, State, worst
 from orchestrator.model import Ending, Finding, Outcome
 from orchestrator.rundir import RunRecord
 
@@ -118,8 +118,12 @@ class Results:
 
     @property
     def exit_code(self) -> int:
-        """That of the worst case; 3 where there is none, for nothing that ran is no success."""
-        return worst(case.exit_code for case in self.cases) if self.cases else 3
+        """That of the worst case; 3 where there is none, for nothing that ran is no success; 130 where cases were not
+        run because their matrix was interrupted."""
+        codes = [case.exit_code for case in self.cases] or [3]
+        if self.count(Verdict.NOT_RUN) and any(record.state is State.INTERRUPTED for _, record in self.matrices):
+            codes.append(130)
+        return worst(codes)
 
     def count(self, verdict: Verdict) -> int:
         """How many cases went so."""
