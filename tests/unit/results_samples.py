@@ -16,7 +16,8 @@ from orchestrator.matrix.record import (
     ScenarioRecord,
     State,
 )
-from orchestrator.model import Ending, Finding, Outcome
+from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
+from orchestrator.report.results import Results, of_run
 from orchestrator.rundir import RunRecord
 
 CODES = {Ending.TIMEOUT: 5, Ending.INTERRUPTED: 130, Ending.HOST_ERROR: 3, Ending.UNFINISHED: 3}
@@ -96,3 +97,18 @@ def everything(place: Path) -> MatrixRecord:
     record.exit_code = 130
     MatrixDirectory(place).save(record)
     return record
+
+
+def hostile(place: Path) -> Results:
+    """One run in which every text that is not the lab's own is hostile, and whose guest was lost."""
+    operand = Operand(HOSTILE, HOSTILE, (Evidence(HOSTILE, 7, HOSTILE),), HOSTILE)
+    words = {"claim": HOSTILE, "at": HOSTILE, "check": HOSTILE, "because": HOSTILE, "source": HOSTILE, "when": HOSTILE,
+             "message": HOSTILE, "operands": (operand,) * 30}  # fmt: skip
+    outcomes = (Outcome.FAIL, Outcome.SKIP, Outcome.ERROR, Outcome.PASS)
+    findings = [replace(GREW, id=f"{HOSTILE}{outcome}", outcome=outcome, **words) for outcome in outcomes]
+    run = saved(place / "run", *findings, ending=Ending.PANIC, detail=HOSTILE, scenario=HOSTILE, kernel=HOSTILE,
+                userland=HOSTILE, summary=HOSTILE)  # fmt: skip
+    run.record.environment |= {"release": HOSTILE, "glibc": HOSTILE}
+    run.record.emulator |= {"accelerator": HOSTILE, "version": HOSTILE}
+    run.record.lab = run.record.started = HOSTILE
+    return replace(of_run(run.record, run.directory.path), notes=(HOSTILE,))
