@@ -29,7 +29,8 @@ def report(
     html: options.Html = None,
     markdown: options.Markdown = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="One run: checks, values, sources, all mappings, and their map.")
+        bool,
+        typer.Option("--verbose", "-v", help="Of one run: checks, values, sources of passing findings, and all VMAs."),
     ] = False,
 ) -> None:
     from orchestrator.cli import show

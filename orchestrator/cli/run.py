@@ -46,7 +46,8 @@ def run(
     locked: options.Locked = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs.")
+        bool,
+        typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs."),
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:

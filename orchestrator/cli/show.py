@@ -22,15 +22,16 @@ def report(record: RunRecord, directory: RunDirectory, outputs: Outputs, verbose
     from orchestrator.report import results as model
 
     if not outputs.stdout:
-        _run(record, directory.path, verbose)
+        _run(record, directory.path, verbose, picture=verbose)
     outputs.write(lambda: model.of_run(record, directory.path))
 
 
-def _run(record: RunRecord, directory: Path, verbose: bool) -> None:
-    from orchestrator.report import terminal, text
+def _run(record: RunRecord, directory: Path, verbose: bool, picture: bool) -> None:
+    from orchestrator.report import terminal, terminal_map, text
 
-    colour = text.wants_colour(sys.stdout)
-    put(terminal.render(record, directory, width=page_width(), colour=colour, verbose=verbose))
+    signs = terminal_map.UNICODE if text.is_unicode(sys.stdout) else terminal_map.ASCII
+    put(terminal.render(record, directory, width=page_width(), colour=text.wants_colour(sys.stdout), verbose=verbose,
+                        signs=signs if picture else None))
 
 
 def results(found: Results, verbose: bool) -> None:
@@ -39,7 +40,7 @@ def results(found: Results, verbose: bool) -> None:
 
     one = found.cases[0] if len(found.cases) == 1 and not found.matrices else None
     if one is not None and one.record is not None and one.directory is not None:
-        _run(one.record, one.directory, verbose)
+        _run(one.record, one.directory, verbose, picture=True)
         return
     put(results_terminal.render(found, width=page_width(), colour=text.wants_colour(sys.stdout)))
 

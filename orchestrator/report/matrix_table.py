@@ -89,7 +89,10 @@ def _letters() -> Iterable[str]:
 
 def _blocks(pairs: Sequence[PairRecord], room: int) -> list[list[list[int]]]:
     """The columns (numbers of pairs), grouped by kernel, as many groups in a block as have room."""
-    groups = [list(group) for _, group in groupby(range(len(pairs)), key=lambda number: pairs[number].kernel)]
+    most = max(1, (room - 1) // 3)  # userlands of one kernel side by side
+    groups = [every[first : first + most]
+              for every in (list(group) for _, group in groupby(range(len(pairs)), key=lambda i: pairs[i].kernel))
+              for first in range(0, len(every), most)]  # fmt: skip
     blocks: list[list[list[int]]] = [[]]
     for group in groups:
         used = sum(_group_width(pairs, other) for other in blocks[-1])
@@ -175,7 +178,8 @@ def _not_passed(record: MatrixRecord, directory: Path, width: int, paint: Paint)
 
 def _case(case: CaseRecord, directory: Path, width: int, paint: Paint) -> list[str]:
     word = paint(f"{clean(case.word):<5}", _colour(case), "bold")
-    lines = [f"{word} {clean(case.name)}"]
+    first, *more = wrap(clean(case.name), width, " " * max(columns(clean(case.word)) + 1, 6), " " * 6)
+    lines = [f"{word} {first.lstrip()}", *more]
     if case.directory:
         lines.append(f"      {clean(str(directory / case.directory), 4096)}")
     if case.detail:
@@ -219,7 +223,7 @@ def _verdict(record: MatrixRecord, directory: Path, width: int, paint: Paint, re
         parts.append(f"exit {record.exit_code}")
     place = clean(str(directory), 4096)
     parts[0] = f"{plural(len(record.cases), 'case')}: {parts[0]}"
-    lines = flow([*parts, place], width, f"{word}  ", "  ", gap=", ")
+    lines = flow([*parts, place], width, f"{word}  ", "  ", gap=", ", whole=True)
     lines[0] = paint(word, colour, "bold") + lines[0].removeprefix(word)
     if resumable and (record.state is not State.DONE or any(map(undecided, record.cases))):
         lines.append(f"to go on: lab matrix --resume {place}")
