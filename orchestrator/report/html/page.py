@@ -7,7 +7,7 @@ out is said, and how to get it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,9 +26,9 @@ from orchestrator.rundir import RunDirectory
 
 BUDGET = 2_500_000  # bytes of the whole file
 MAX_BRIEF = 12  # findings that did not pass which a case without pictures shows in full
-MAX_CITED = 1000  # lines of evidence that one picture may ask for
+MAX_CITED = 300  # lines of evidence that one picture may ask for
 MAX_STEPS = 2000  # checkpoints
-MAX_PAGE_CASES = 1000
+MAX_CASES = 1000
 
 
 @dataclass(frozen=True)
@@ -79,29 +79,38 @@ class Section:
 def render(results: Results) -> str:
     """The page as one HTML file."""
     alone = len(results.cases) == 1 and not results.matrices
-    cases = results.cases[:MAX_PAGE_CASES]
-    sections = [_whole(cases[0], "c0", 1)] if alone else _fitted(cases)
-    body = shell.render("results.html", results=results, alone=alone, parts=sections, table=_overview(cases),
-                        verdicts=_verdicts(results), mark=case.mark)  # fmt: skip
+    cases = results.cases[:MAX_CASES]
+    known = case.statements(one.scenario for one in cases)
+    if alone:
+        section = _whole(cases[0], "c0", 1)
+        parts, nav = [_html(section, known)], _contents(section)
+    else:
+        parts = _fitted(cases, known)
+        nav = [shell.Link("overview", "Overview"), shell.Link("cases", "Cases")]
+    body = shell.render("results.html", results=results, alone=alone, parts=parts, table=_overview(cases),
+                        left=len(results.cases) - len(cases), verdicts=_verdicts(results), mark=case.mark)  # fmt: skip
     styles = [f"{picture.name}.css" for picture in PICTURES]
     scripts = [f"{picture.name}.js" for picture in PICTURES]
-    return shell.document(f"{results.title}: qemu-lab", body, _contents(alone), styles, scripts)
+    return shell.document(f"{results.title}: qemu-lab", body, nav, styles, scripts)
 
 
-def _contents(alone: bool) -> list[shell.Link]:
-    if not alone:
-        return [shell.Link("overview", "Overview"), shell.Link("cases", "Cases")]
-    parts = ("Pictures", "Findings", "Evidence", "Record")
-    return [shell.Link("c0", "Verdict"), *(shell.Link(f"c0-{part.lower()}", part) for part in parts)]
+def _contents(section: Section) -> list[shell.Link]:
+    there = [("findings", "Findings", True), ("evidence", "Evidence", bool(section.excerpts.all)),
+             ("record", "Record", section.result.record is not None)]  # fmt: skip
+    return [
+        shell.Link(section.anchor, "Verdict"),
+        *(shell.Link(f"{section.anchor}-{drawn.picture.name}", drawn.picture.title) for drawn in section.pictures),
+        *(shell.Link(f"{section.anchor}-{name}", text) for name, text, shown in there if shown),
+    ]
 
 
-def _fitted(cases: Iterable[CaseResult]) -> list[Markup]:
+def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Markup]:
     """Every case in brief, and in full while the file has room: first those which did not pass."""
     found = list(enumerate(cases))
-    parts = [_html(_brief(one, f"c{index}")) for index, one in found]
+    parts = [_html(_brief(one, f"c{index}"), known) for index, one in found]
     room = BUDGET - sum(map(len, parts))
     for index, one in sorted(found, key=lambda item: item[1].verdict is Verdict.PASS):
-        whole = _whole(one, f"c{index}", 2)
+        whole = _html(_whole(one, f"c{index}", 2), known)
         cost = len(whole) - len(parts[index])
         if cost > room:
             break
@@ -109,11 +118,11 @@ def _fitted(cases: Iterable[CaseResult]) -> list[Markup]:
     return parts
 
 
-def _whole(one: CaseResult, anchor: str, level: int) -> Markup:
+def _whole(one: CaseResult, anchor: str, level: int) -> Section:
     pictures = _pictures(one)
     findings = tuple(case.ordered(one.findings))
     wanted = [*cited(findings), *(line for drawn in pictures for line in drawn.wants)]
-    return _html(Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True))
+    return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True)
 
 
 def _brief(one: CaseResult, anchor: str) -> Section:
@@ -158,14 +167,14 @@ def _drawn(picture: Picture, run: Run) -> Drawn | None:
         return Drawn(picture, trouble=f"the evidence can't be read: {type(error).__name__}: {error}")
 
 
-def _html(section: Section) -> Markup:
+def _html(section: Section, known: Mapping[str, str]) -> Markup:
     result = section.result
     record = result.record
     return shell.render(
         "case.html", case=section, result=result, h=section.level, mark=case.mark,
         verdict=case.mark(result.verdict, result.word), alarm=case.alarm(result), subject=case.subject(result),
         summary=record.case.get("summary", "") if record else "", counts=case.counts(result.findings),
-        facts=case.facts(result), claims=case.claim_rows(result.findings),
+        facts=case.facts(result), claims=case.claim_rows(result.findings, known),
         paper=case.paper(record, result.directory) if record and section.whole else None,
         messages=record.messages if record else [], left_out=record.left_out if record else {},
         data=embed.data(_case_data(section)), linked=lambda text: linked(text, result.release, result.glibc),
