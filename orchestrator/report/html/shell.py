@@ -43,7 +43,8 @@ def _code(text: str) -> Markup:
     parts = [escape(clean(part, MAX_TEXT)) for part in text.split("`")]
     if len(parts) % 2 == 0:
         return escape(clean(text, MAX_TEXT))
-    return Markup("").join(Markup("<code>{}</code>").format(part) if odd % 2 else part for odd, part in enumerate(parts))
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def _harmless(value: object) -> object:
