@@ -278,6 +278,11 @@ class HeapEvidence:
         heaps = sorted((heap for arena in self.arenas for heap in arena.heaps if heap.words), key=lambda h: h.first)
         return [heap.first for heap in heaps], heaps
 
+    @property
+    def walks(self) -> list[Heap]:
+        """The walks that have chunks, in the order of memory."""
+        return self._walks[1]
+
     @cached_property
     def _places(self) -> dict[int, Place]:
         lists: list[Bin | Tcache] = [*self.tcaches, *(found for arena in self.arenas for found in arena.bins)]
