@@ -16,6 +16,7 @@ CHANGES = {  # by letter, as of the chunk that is there now
     "l": "in another list",
     "m": "merged: larger than the chunk that began here",
     "s": "split: a part of what was one chunk",
+    "c": "cut anew: begins within what was one chunk, ends in another",
     "n": "new: taken from the top, or from memory that was no heap",
     "t": "the top begins or ends elsewhere",
     "r": "another size for the same mapping",
@@ -83,7 +84,9 @@ class _Old:
             return "t"
         if address >= begin + length or was == "T":
             return "n"
-        return "m" if begin == address and size > length else "s"
+        if address + size <= begin + length:
+            return "s"
+        return "m" if begin == address else "c"
 
     def _moved(self, now: HeapEvidence, address: int, state: str, was: str) -> str:
         if state == was:

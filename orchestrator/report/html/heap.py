@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
-from orchestrator.collect.heap_values import STATES, Arena, Bin, Heap, HeapEvidence, Tcache
+from orchestrator.collect.heap_values import HEADER, STATES, Arena, Bin, Chunk, Heap, HeapEvidence, Tcache
 from orchestrator.collect.lines import Document
 from orchestrator.inspection.heap_changes import CHANGES, SAME, Changed, Gone, changed
 from orchestrator.inspection.moment import Moment, Run
@@ -28,6 +28,7 @@ MAX_TOGETHER = 500_000  # of all of them: some 1.5 MB
 MAX_STRETCHES = 16_384  # of all that are drawn so
 MAX_SPAN = 1 << 47  # bytes of user addresses: a longer walk is none
 MAX_TEXT = 300
+MAX_CITED = 400  # lines of evidence that the page shall have
 MAX_NUMBERS = 64  # fields of one structure
 EXACT = 1 << 53  # numbers above it are not exact in JavaScript
 
@@ -87,7 +88,7 @@ def data(run: Run) -> Json | None:
     rough = sum(look is not None and not look.whole for look in looks)
     return {
         "states": {letter: [state.short, state.means] for letter, state in STATES.items()},
-        "changes": CHANGES,
+        "changes": CHANGES, "header": HEADER, "overhead": Chunk.overhead,
         "kinds": [[_amount(word), state, change] for word, state, change in book.kinds],
         "moments": [
             _unread(moment) if look is None else _moment(look, book, MAX_STRETCHES // max(rough, 1))
@@ -95,7 +96,8 @@ def data(run: Run) -> Json | None:
         ],
         "texts": book.texts,
         "left_out": len(asked) - len(moments),
-    }
+        "evidence": list(islice(_cited(looks), MAX_CITED)),
+    }  # fmt: skip
 
 
 def _looks(moments: Sequence[Moment]) -> list[_Look | None]:
@@ -158,6 +160,18 @@ def _chunk_kinds(look: _Look, place: int, heap: Heap) -> Iterator[Kind]:
         return iter(())
     marks = repeat(SAME) if look.changes is None else look.changes.walks[place]
     return zip(heap.words, heap.states, marks, strict=False)
+
+
+def _cited(looks: Sequence[_Look | None]) -> Iterator[tuple[str, int]]:
+    """The lines that the picture speaks of, those of what does not hold first: (file, line)."""
+    read = [look for look in looks if look is not None]
+    for look in read:
+        for flaw in islice(_flaws(look.found), look.limits.flaws):
+            yield look.document.file, flaw["line"]
+    for look in read:
+        for arena in look.found.arenas[: look.limits.arenas]:
+            yield look.document.file, arena.line
+            yield from ((look.document.file, heap.line) for heap in arena.heaps)
 
 
 def _unread(moment: Moment) -> Json:
@@ -225,9 +239,10 @@ def _within(size: int) -> int:
 
 
 def _mapped(look: _Look) -> list[list[Any]]:
-    """[chunk, size word, start, end, change, line] of each chunk with a mapping of its own."""
+    """[chunk, size word, start, end, change, line, usable bytes] of each chunk with a mapping of its own."""
     marks = look.changes.mapped if look.changes else repeat(SAME)
-    return [[_at(one.chunk), _amount(one.word), _at(one.start), _at(one.end), mark, one.line]
+    return [[_at(one.chunk), _amount(one.word), _at(one.start), _at(one.end), mark, one.line,
+             _amount(one.as_chunk().usable)]
             for one, mark in zip(look.found.mapped[: look.limits.mapped], marks, strict=False)]  # fmt: skip
 
 
@@ -295,7 +310,8 @@ def _gone(changes: Changed | None, limits: Limits) -> list[list[Any]]:
 
 
 def _flaws(found: HeapEvidence) -> Iterator[Json]:
-    """The invariants that do not hold, and what could not be followed or read."""
+    """The invariants that do not hold; what could not be followed, where no invariant says so; what was not read."""
+    told = {check.at for check in found.failed()}
     for check in found.failed():
         index = None if check.arena is None else _amount(check.arena)
         yield {"what": clean(check.what, 60), "why": clean(check.detail, MAX_TEXT), "arena": index,
@@ -306,10 +322,10 @@ def _flaws(found: HeapEvidence) -> Iterator[Json]:
         parts += [(f"walk of {name}", heap.broken, heap.line) for heap in arena.heaps]
         parts += [(f"{one.kind} {one.index} of {name}", one.broken, one.line) for one in arena.bins]
         for what, flaw, line in parts:
-            if flaw:
+            if flaw and flaw.at not in told:
                 yield _flaw(what, flaw.why, flaw.at, line)
     for cache in found.tcaches:
-        if cache.broken:
+        if cache.broken and cache.broken.at not in told:
             yield _flaw(f"tcache {cache.index} of thread {cache.tid}", cache.broken.why, cache.broken.at, cache.line)
     for part in found.broken:
         yield _flaw(part.what, part.why, 0, part.line)
