@@ -163,15 +163,11 @@ def _chunk_kinds(look: _Look, place: int, heap: Heap) -> Iterator[Kind]:
 
 
 def _cited(looks: Sequence[_Look | None]) -> Iterator[tuple[str, int]]:
-    """The lines that the picture speaks of, those of what does not hold first: (file, line)."""
-    read = [look for look in looks if look is not None]
-    for look in read:
-        for flaw in islice(_flaws(look.found), look.limits.flaws):
-            yield look.document.file, flaw["line"]
-    for look in read:
-        for arena in look.found.arenas[: look.limits.arenas]:
-            yield look.document.file, arena.line
-            yield from ((look.document.file, heap.line) for heap in arena.heaps)
+    """The lines that say what does not hold: (file, line)."""
+    for look in looks:
+        if look is not None:
+            for flaw in islice(_flaws(look.found), look.limits.flaws):
+                yield look.document.file, flaw["line"]
 
 
 def _unread(moment: Moment) -> Json:

@@ -17,7 +17,7 @@ from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Evidence, Finding, Outcome
 from orchestrator.observed import ObservationError
-from orchestrator.report.html import address_space, case, embed, shell
+from orchestrator.report.html import address_space, case, embed, heap, shell
 from orchestrator.report.html.excerpts import Excerpts, cited
 from orchestrator.report.html.sources import linked
 from orchestrator.report.results import CaseResult, Results, Verdict
@@ -40,12 +40,17 @@ class Picture:
     title: str
     caption: str
     data: Callable[[Run], dict[str, Any] | None]
+    parts: tuple[str, ...] = ()  # further scripts of it in assets/, which come before its own
 
 
 PICTURES = (
     Picture("address_space", "Address space",
             "The process's mappings at each checkpoint, high addresses on top, and what became of them since the "
             "checkpoint before.", address_space.data),
+    Picture("heap", "Heap",
+            "The chunks of glibc's malloc in the order of memory, by state and to scale, and the lists that hold those "
+            "which are free. What is chosen in one is chosen in the other.", heap.data,
+            ("heap_model", "heap_ink", "heap_map", "heap_lists", "heap_facts", "heap_tables")),
 )  # fmt: skip
 
 
@@ -81,7 +86,7 @@ def render(results: Results) -> str:
     body = shell.render("results.html", results=results, alone=alone, parts=sections, table=_overview(cases),
                         verdicts=_verdicts(results), mark=case.mark)  # fmt: skip
     styles = [f"{picture.name}.css" for picture in PICTURES]
-    scripts = [f"{picture.name}.js" for picture in PICTURES]
+    scripts = [f"{name}.js" for picture in PICTURES for name in (*picture.parts, picture.name)]
     return shell.document(f"{results.title}: qemu-lab", body, _contents(alone), styles, scripts)
 
 
