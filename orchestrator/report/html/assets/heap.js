@@ -18,6 +18,7 @@
       this.pid = null;
       this.moment = null;
       this.region = null;
+      this.kept = new Map(); // region -> its strip
       this.root = el("div", { class: "heap" });
       host.append(this.root);
       this.ink = new lab.heap.Ink(this.root);
@@ -51,7 +52,7 @@
       left.append(this.read);
       this.buttons();
       left.append(el("p", { class: "muted hint" }, "Click into the map; then the wheel or + and − zoom, dragging or Page Up and Page Down scroll, ↑ and ↓ go to the ",
-        `chunk before and behind. The darker left end of a chunk is its header: ${this.data.header} bytes, to scale.`));
+        `chunk before and behind. The darker left end of a chunk is its header: ${this.data.header} bytes, to scale. Where chunks are thinner than two pixels, each column is filled by the shares of its bytes.`));
       this.details = el("div", { class: "details", "aria-live": "polite" });
       const lists = el("div", { class: "side" });
       this.lists = new lab.heap.Lists(lists, { near: (name) => this.near(name), pick: (name) => this.pick(name) });
@@ -79,6 +80,7 @@
     follow() {
       const again = () => {
         this.ink.fresh();
+        this.kept.clear();
         this.paint();
       };
       for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", again);
@@ -151,6 +153,7 @@
       this.body.hidden = Boolean(raw.trouble) || !moment.regions.length;
       this.tables.hide(this.body.hidden);
       this.moment = moment;
+      this.kept.clear();
       this.before = typeof raw.before === "number" ? this.model.moment(raw.before) : null;
       this.facts = new lab.heap.Facts(moment, this.before, { pick: (name) => this.pick(name), evidence: (file, line) => this.evidence(file, line) });
       this.said();
@@ -177,7 +180,8 @@
       if (raw.trouble) parts.push(`The heap of process ${raw.pid} can't be shown: ${raw.trouble}`);
       else if (!this.moment.regions.length) parts.push(`Process ${raw.pid} has no heap yet.`);
       else parts.push(`Process ${raw.pid}, glibc ${raw.malloc.glibc || "of unknown version"}.`);
-      if (raw.whole === false) parts.push(" There are more chunks than the page can hold: each heap is drawn as stretches of memory, in the colour of what most of their bytes are. `lab inspect RUN heap` lists every chunk.");
+      if (raw.whole === false) parts.push(" There are more chunks than the page can hold: each heap is drawn as stretches of memory, filled by the shares of their bytes. ",
+        el("code", {}, "lab inspect RUN heap"), " has every chunk.");
       this.note.replaceChildren(...parts);
     }
 
@@ -228,15 +232,9 @@
     paintStrips() {
       for (const { region, canvas } of this.drawn || []) {
         const width = canvas.clientWidth || 300;
-        const context = lab.heap.sized(canvas, width, STRIP + 6);
         const scale = region.length / width;
-        lab.heap.columns(region, 0, scale, Math.floor(width)).forEach((state, column) => {
-          if (!state) return;
-          context.fillStyle = this.ink.of(state);
-          context.fillRect(column, 3, 1, STRIP);
-        });
-        context.strokeStyle = this.ink.colour("--line");
-        context.strokeRect(0.5, 3.5, width - 1, STRIP - 1);
+        const context = lab.heap.sized(canvas, width, STRIP + 6);
+        context.drawImage(this.chunksOf(region, width, scale), 0, 0, width, STRIP + 6);
         for (const one of this.flawed) if (one.region === region) this.tick(context, one.position / scale, "--fail");
         for (const [name, colour] of [[this.hovered, "--accent"], [this.page.selected, "--ink"]]) {
           const found = this.found(name);
@@ -249,6 +247,18 @@
           context.strokeRect(from / scale + 1, 2, Math.max((to - from) / scale - 2, 3), STRIP + 2);
         }
       }
+    }
+
+    /* A strip without its marks, drawn once for each width. */
+    chunksOf(region, width, scale) {
+      if (this.kept.has(region) && this.kept.get(region).width === width) return this.kept.get(region).canvas;
+      const canvas = el("canvas", {});
+      const context = lab.heap.sized(canvas, width, STRIP + 6);
+      lab.heap.dense(context, this.ink, region, 0, scale, [0, 3, width, STRIP]);
+      context.strokeStyle = this.ink.colour("--line");
+      context.strokeRect(0.5, 3.5, width - 1, STRIP - 1);
+      this.kept.set(region, { width, canvas });
+      return canvas;
     }
 
     tick(context, x, colour) {
@@ -312,7 +322,7 @@
       const { raw } = this.moment;
       this.flawed = raw.flaws.map((flaw) => (flaw.at ? this.moment.where(big(flaw.at)) : null)).filter(Boolean);
       if (!raw.flaws.length) {
-        this.flaws.replaceChildren(el("p", { class: "muted" }, raw.checked ? `All ${raw.checked} invariants of ptmalloc that the lab checks hold.` : "No invariant was checked."));
+        this.flaws.replaceChildren(el("p", { class: "muted" }, raw.checked ? `Of ${raw.checked} invariants of ptmalloc that the lab checked, all hold.` : "No invariant was checked."));
         return;
       }
       const more = raw.more.flaws ? el("p", {}, `… and ${raw.more.flaws} more`) : null;
@@ -371,8 +381,9 @@
       this.map.mark(found ? found.place : -1, this.map.near);
       if (found) this.map.reveal(found.region.at[found.place]);
       else if (there) this.map.reveal(there.position);
-      this.map.draw();
-      this.lists.choose(found ? key(found.region.address(found.place)) : "");
+      this.map.over();
+      const listed = found && !found.region.stretches ? this.moment.listed(found.region.base + found.place) : null;
+      this.lists.choose(found ? key(found.region.address(found.place)) : "", listed);
       this.paintStrips();
       this.tell(name, found);
     }

@@ -9,6 +9,7 @@
     p: "--k-guard", "?": "--fail", m: "--c-mmapped",
   };
   const MARKS = { a: "●", f: "○", l: "◆", m: "▶", s: "◀", c: "◧", n: "✚", t: "▲", r: "↔" };
+  const ORDER = "umtfnsl?pT"; // states from the bottom up, where chunks are thinner than a pixel
   const TILE = 8; // pixels of a pattern
   const BODY = 0.26; // of a chunk's colour behind its pattern, so that text on it is legible
 
@@ -101,35 +102,38 @@
     return context;
   }
 
-  /* The state that most bytes of each of `width` columns have, of the positions from `from` on; "" where there is no
-   * chunk. Looks at each chunk once. */
-  function columns(region, from, scale, width) {
-    const states = new Array(width).fill("");
-    const most = new Float64Array(width);
-    let sums = new Map();
-    let column = -1;
-    const note = (state, at, bytes) => {
-      if (at !== column) {
-        sums = new Map();
-        column = at;
-      }
-      const sum = (sums.get(state) || 0) + bytes;
-      sums.set(state, sum);
-      if (sum > most[at]) {
-        most[at] = sum;
-        states[at] = state;
-      }
-    };
-    let place = Math.max(lab.heap.atMost(region.at, region.count, from) - 1, 0);
+  /* How many bytes of each state (by its place in ORDER) each of `width` columns has, of the positions from `from` on.
+   * Looks at each chunk once. */
+  function shares(region, from, scale, width) {
+    const found = new Float64Array(width * ORDER.length);
     const end = from + width * scale;
-    for (; place < region.count && region.at[place] < end; place += 1) {
+    const first = Math.max(lab.heap.atMost(region.at, region.count, from) - 1, 0);
+    for (let place = first; place < region.count && region.at[place] < end; place += 1) {
       const low = Math.max((region.at[place] - from) / scale, 0);
       const high = Math.min((region.at[place] + region.span(place) - from) / scale, width);
-      const state = region.state(place);
-      for (let at = Math.floor(low); at < high; at += 1) note(state, at, Math.min(high, at + 1) - Math.max(low, at));
+      for (let at = Math.floor(low); at < high; at += 1) {
+        const part = Math.min(high, at + 1) - Math.max(low, at);
+        for (const [state, share] of region.mix(place)) found[at * ORDER.length + ORDER.indexOf(state)] += part * share;
+      }
     }
-    return states;
+    return found;
   }
 
-  Object.assign(lab.heap, { Ink, MARKS, sized, columns });
+  /* Memory whose chunks are thinner than a pixel: each column is filled by the shares of its bytes. */
+  function dense(context, ink, region, from, scale, [x, y, width, height]) {
+    const columns = Math.floor(width);
+    const found = shares(region, from, scale, columns);
+    for (let column = 0; column < columns; column += 1) {
+      let top = y + height;
+      for (let place = 0; place < ORDER.length; place += 1) {
+        const part = found[column * ORDER.length + place] * height;
+        if (part === 0) continue;
+        context.fillStyle = ink.of(ORDER[place]);
+        context.fillRect(x + column, top - part, 1, part);
+        top -= part;
+      }
+    }
+  }
+
+  Object.assign(lab.heap, { Ink, MARKS, sized, dense });
 })();

@@ -6,7 +6,7 @@
 (() => {
   const { el } = lab;
   const { amount, arenaName, big, key } = lab.heap;
-  const FIRST = 12; // chunks of a list that are shown at once
+  const FIRST = 10; // chunks of a list that are shown at once
   const MORE = 200;
   const OPEN = 30; // lists up to which all groups are open
 
@@ -57,9 +57,10 @@
       row.node = nodes;
       row.upto = Math.min(FIRST, row.chunks.length);
       this.fill(row, -1);
-      return el("div", { class: "list" + (row.broken ? " broken" : "") },
+      row.box = el("div", { class: "list" + (row.broken ? " broken" : "") },
         el("span", { class: "name" }, row.name, " ", el("span", { class: "muted" }, row.says)), nodes,
         row.broken ? el("p", { class: "trouble" }, row.broken) : null);
+      return row.box;
     }
 
     /* The list's first chunks, and those around one that lies behind them. */
@@ -111,16 +112,17 @@
       for (const { button } of this.buttons.get(name) || []) button.classList.add("near");
     }
 
-    /* Marks the chosen chunk, and shows it if it is in a list. */
-    choose(name) {
+    /* Marks the chosen chunk, and shows it in its list: `found` is {list, place}, or null. */
+    choose(name, found) {
       for (const { button } of this.buttons.get(this.chosen) || []) button.setAttribute("aria-pressed", "false");
       this.chosen = name;
-      for (const group of name ? this.groups || [] : []) {
-        for (const row of group.rows) {
-          const place = row.chunks.findIndex((one) => "chunk:" + one.address === name);
-          if (place < 0) continue;
+      for (const group of found ? this.groups : []) {
+        for (const row of group.rows.filter((one) => one.list === found.list)) {
           group.open(true);
-          if (place >= row.upto) this.fill(row, place);
+          if (found.place >= row.upto) this.fill(row, found.place);
+          const box = row.box.parentElement;
+          box.scrollTop = Math.min(box.scrollTop, row.box.offsetTop);
+          box.scrollTop = Math.max(box.scrollTop, row.box.offsetTop + row.box.offsetHeight - box.clientHeight);
         }
       }
       for (const { button } of this.buttons.get(name) || []) button.setAttribute("aria-pressed", "true");
@@ -150,7 +152,7 @@
       const size = list.size === list.largest ? amount(list.size) : `${amount(list.size)} to ${amount(list.largest)}`;
       says = `${size}, count ${list.count}`;
     }
-    return { name: list.title, says, get chunks() { return list.members; }, length: list.length, broken: broken(list) };
+    return { list, name: list.title, says, get chunks() { return list.members; }, length: list.length, broken: broken(list) };
   }
 
   function caches(moment) {

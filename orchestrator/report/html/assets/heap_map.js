@@ -5,6 +5,7 @@
  * found by binary search.
  */
 (() => {
+  const { el } = lab;
   const { amount, atMost, hex, MARKS, SAME } = lab.heap;
   const ROWS = 14;
   const ROW = 26; // pixels; of them GAP between rows
@@ -12,14 +13,15 @@
   const TOP = 6; // pixels above the first row
   const LEAST = 128; // bytes of a row
   const HEADER = 16;
-  const DENSE = 3; // chunks for a pixel of a row from which on pixels show what most of their bytes are
+  const DENSE = 2; // pixels that a chunk of a row has on average, below which columns show the shares of their bytes
 
   class HeapMap {
     /* `told`: {hover(place or -1), pick(place), view()}. */
     constructor(host, ink, told) {
       this.ink = ink;
       this.told = told;
-      this.canvas = lab.el("canvas", { class: "heap-map", tabindex: "0", role: "application" });
+      this.canvas = el("canvas", { class: "heap-map", tabindex: "0", role: "application" });
+      this.chunks = el("canvas", {}); // what is drawn of them
       this.region = null;
       this.chosen = this.near = -1;
       this.flawed = []; // positions
@@ -106,7 +108,7 @@
       if (chosen === this.chosen && near === this.near) return;
       this.chosen = chosen;
       this.near = near;
-      this.draw();
+      this.over();
     }
 
     get gutter() { return this.width < 560 ? 54 : 116; }
@@ -116,12 +118,19 @@
 
     /* ---- drawing */
 
+    /* The chunks, and over them what is marked; the chunks are kept, as the marks follow the pointer. */
     draw() {
       if (!this.region) return;
       this.width = this.canvas.clientWidth || 600;
-      const context = lab.heap.sized(this.canvas, this.width, TOP + this.visible * ROW);
+      const context = lab.heap.sized(this.chunks, this.width, TOP + this.visible * ROW);
       this.scale = this.bytes / (this.width - this.gutter - 1); // bytes of a pixel
       for (let row = 0; row < this.visible; row += 1) this.row(context, row);
+      this.over();
+    }
+
+    over() {
+      const context = lab.heap.sized(this.canvas, this.width, TOP + this.visible * ROW);
+      context.drawImage(this.chunks, 0, 0, this.width, TOP + this.visible * ROW);
       for (const position of this.flawed) this.flaw(context, position);
       if (this.range) this.ranged(context);
       if (this.near >= 0) this.outline(context, this.near, "--accent", 2);
@@ -146,7 +155,8 @@
       context.fillRect(x(low), y + ROW - GAP - 1, x(high) - x(low), 1);
       const begin = Math.max(atMost(region.at, region.count, low) - 1, 0);
       const end = atMost(region.at, region.count, high - 1);
-      if (end - begin > (this.width - this.gutter) / DENSE) this.dense(context, from, y);
+      const room = [this.gutter, y, this.width - this.gutter, ROW - GAP];
+      if (region.stretches || end - begin > room[2] / DENSE) lab.heap.dense(context, ink, region, from, this.scale, room);
       else for (let place = begin; place < end; place += 1) this.part(context, place, from, y, low, high);
       this.around(context, low, high, x, y);
     }
@@ -163,7 +173,7 @@
       const height = ROW - GAP;
       const gap = right - left > 4 ? 1 : 0;
       const width = Math.max(right - left - gap, 0.75);
-      const head = region.stretches ? 0 : Math.min(HEADER - Math.max(low - begin, 0), end - begin) / this.scale;
+      const head = Math.min(HEADER - Math.max(low - begin, 0), end - begin) / this.scale;
       const first = begin >= low;
       ink.chunk(context, state, left, y, width, height, head >= 1.5 ? Math.min(head, width) : 0, context.ratio);
       let text = left + (head >= 1.5 ? Math.max(head, 0) : 0) + 3;
@@ -182,7 +192,7 @@
 
     label(context, place, state, left, right, y, first) {
       const size = amount(this.region.size(place));
-      const name = this.region.stretches ? "" : this.told.name(place);
+      const name = this.told.name(place);
       const texts = first ? [`${size} ${name}`, size] : [`… ${name}`];
       context.font = "12px system-ui, 'DejaVu Sans', sans-serif";
       for (const text of texts) {
@@ -192,15 +202,6 @@
           return;
         }
       }
-    }
-
-    dense(context, from, y) {
-      const width = Math.floor(this.width - this.gutter);
-      lab.heap.columns(this.region, from, this.scale, width).forEach((state, column) => {
-        if (!state) return;
-        context.fillStyle = this.ink.of(state);
-        context.fillRect(this.gutter + column, y, 1, ROW - GAP);
-      });
     }
 
     /* Memory of the region that is in no chunk. */

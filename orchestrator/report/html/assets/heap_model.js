@@ -76,6 +76,11 @@ lab.heap = (() => {
       return Number(address - this.start);
     }
 
+    /* [state, share of its bytes] of a chunk. */
+    mix(place) {
+      return [[this.state(place), 1]];
+    }
+
     address(place) {
       return this.mapped ? big(this.mapped[place][0]) : this.start + BigInt(this.at[place]);
     }
@@ -125,6 +130,13 @@ lab.heap = (() => {
       this.count = raw.stretches.length;
       this.at = Float64Array.from(raw.stretches, (_, place) => raw.lead + place * raw.stretch);
       this.length = raw.lead + raw.span + raw.rest;
+    }
+
+    mix(place) {
+      const parts = this.stretches[place];
+      const found = [];
+      for (let at = 1; at < parts.length; at += 2) found.push([parts[at], parts[at + 1] / this.raw.stretch]);
+      return found;
     }
 
     size(place) { return this.span(place); }

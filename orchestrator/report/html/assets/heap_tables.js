@@ -70,7 +70,7 @@
   lab.heap.tables = (root) => {
     const host = el("div", { class: "tables" });
     root.append(host);
-    const totals = lab.table(host, "", ["state", { title: "chunks", number: true }, { title: "bytes", number: true }, ""], []);
+    const totals = lab.table(host, "", ["state", { title: "chunks", number: true }, { title: "bytes", number: true }, "size"], []);
     const every = new Late(host, CHUNKS);
     const listed = new Late(host, LISTS);
     const own = new Late(host, ["number", "of", { title: "value", number: true }]);
