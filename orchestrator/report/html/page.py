@@ -17,7 +17,14 @@ from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Evidence, Finding, Outcome
 from orchestrator.observed import ObservationError
-from orchestrator.report.html import address_space, case, embed, shell, stack_growth
+from orchestrator.report.html import (
+    address_space,
+    case,
+    embed,
+    heap,
+    shell,
+    stack_growth,
+)
 from orchestrator.report.html.excerpts import Excerpts, cited
 from orchestrator.report.html.sources import linked
 from orchestrator.report.results import CaseResult, Results, Verdict
@@ -40,6 +47,7 @@ class Picture:
     title: str
     caption: str
     data: Callable[[Run], dict[str, Any] | None]
+    parts: tuple[str, ...] = ()  # further scripts of it in assets/, which come before its own
 
 
 PICTURES = (
@@ -49,6 +57,10 @@ PICTURES = (
     Picture("stack_growth", "Stack growth",
             "How far down the main stack reaches, where its limit and the guard gap end it, and what lies below.",
             stack_growth.data),
+    Picture("heap", "Heap",
+            "The chunks of glibc's malloc in the order of memory, by state and to scale, and the lists that hold those "
+            "which are free. What is chosen in one is chosen in the other.", heap.data,
+            ("heap_model", "heap_ink", "heap_map", "heap_lists", "heap_facts", "heap_tables")),
 )  # fmt: skip
 
 
@@ -90,7 +102,7 @@ def render(results: Results) -> str:
     body = shell.render("results.html", results=results, alone=alone, parts=parts, table=_overview(cases),
                         left=len(results.cases) - len(cases), verdicts=_verdicts(results), mark=case.mark)  # fmt: skip
     styles = [f"{picture.name}.css" for picture in PICTURES]
-    scripts = [f"{picture.name}.js" for picture in PICTURES]
+    scripts = [f"{name}.js" for picture in PICTURES for name in (*picture.parts, picture.name)]
     return shell.document(f"{results.title}: qemu-lab", body, nav, styles, scripts)
 
 
