@@ -17,7 +17,16 @@ from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Evidence, Finding, Outcome
 from orchestrator.observed import ObservationError
-from orchestrator.report.html import address_space, case, embed, fault_path, page_tables, shell, thread_stacks
+from orchestrator.report.html import (
+    address_space,
+    case,
+    embed,
+    fault_path,
+    page_tables,
+    shell,
+    stack_growth,
+    thread_stacks,
+)
 from orchestrator.report.html.excerpts import Excerpts, cited
 from orchestrator.report.html.sources import linked
 from orchestrator.report.results import CaseResult, Results, Verdict
@@ -55,6 +64,9 @@ PICTURES = (
     Picture("thread_stacks", "Thread stacks",
             "The blocks that threads have their stacks in: guard, stack and struct pthread, and what becomes of a "
             "block when its thread has ended.", thread_stacks.data),
+    Picture("stack_growth", "Stack growth",
+            "How far down the main stack reaches, where its limit and the guard gap end it, and what lies below.",
+            stack_growth.data),
 )  # fmt: skip
 
 
