@@ -24,6 +24,11 @@ from orchestrator.report.html import (
     heap,
     shell,
     stack_growth,
+    fault_path,
+    page_tables,
+    shell,
+    stack_growth,
+    thread_stacks,
 )
 from orchestrator.report.html.excerpts import Excerpts, cited
 from orchestrator.report.html.sources import linked
@@ -54,6 +59,15 @@ PICTURES = (
     Picture("address_space", "Address space",
             "The process's mappings at each checkpoint, high addresses on top, and what became of them since the "
             "checkpoint before.", address_space.data),
+    Picture("page_tables", "Page-table walk",
+            "How the processor finds the page of an address: each part of the address picks an entry of a table, which "
+            "leads to the next table and at last to the page frame; before and after.", page_tables.data),
+    Picture("fault_path", "The way of a page fault",
+            "What the kernel did in each window that the program marked for the trace, as a tree of calls, with the "
+            "pages that it took.", fault_path.data),
+    Picture("thread_stacks", "Thread stacks",
+            "The blocks that threads have their stacks in: guard, stack and struct pthread, and what becomes of a "
+            "block when its thread has ended.", thread_stacks.data),
     Picture("stack_growth", "Stack growth",
             "How far down the main stack reaches, where its limit and the guard gap end it, and what lies below.",
             stack_growth.data),
