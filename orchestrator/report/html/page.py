@@ -7,85 +7,25 @@ out is said, and how to get it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Evidence, Finding, Outcome
-from orchestrator.observed import ObservationError
-from orchestrator.report.html import (
-    address_space,
-    case,
-    embed,
-    heap,
-    shell,
-    stack_growth,
-    fault_path,
-    page_tables,
-    shell,
-    stack_growth,
-    thread_stacks,
-)
+from orchestrator.report.html import case, embed, shell
 from orchestrator.report.html.excerpts import Excerpts, cited
+from orchestrator.report.html.pictures import Drawn, drawn, scripts, styles
 from orchestrator.report.html.sources import linked
 from orchestrator.report.results import CaseResult, Results, Verdict
-from orchestrator.report.text import size
 from orchestrator.rundir import RunDirectory
 
 BUDGET = 2_500_000  # bytes of the whole file
 MAX_BRIEF = 12  # findings that did not pass which a case without pictures shows in full
-MAX_CITED = 300  # lines of evidence that one picture may ask for
 MAX_STEPS = 2000  # checkpoints
 MAX_CASES = 1000
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the page. ``data`` gives what its script draws, None where the run has nothing of it; the lines
-    of evidence that it wants on the page stand in its key "evidence": [[file, line], …]."""
-
-    name: str  # of the module, of assets/NAME.js and assets/NAME.css
-    title: str
-    caption: str
-    data: Callable[[Run], dict[str, Any] | None]
-    parts: tuple[str, ...] = ()  # further scripts of it in assets/, which come before its own
-
-
-PICTURES = (
-    Picture("address_space", "Address space",
-            "The process's mappings at each checkpoint, high addresses on top, and what became of them since the "
-            "checkpoint before.", address_space.data),
-    Picture("page_tables", "Page-table walk",
-            "How the processor finds the page of an address: each part of the address picks an entry of a table, which "
-            "leads to the next table and at last to the page frame; before and after.", page_tables.data),
-    Picture("fault_path", "The way of a page fault",
-            "What the kernel did in each window that the program marked for the trace, as a tree of calls, with the "
-            "pages that it took.", fault_path.data),
-    Picture("thread_stacks", "Thread stacks",
-            "The blocks that threads have their stacks in: guard, stack and struct pthread, and what becomes of a "
-            "block when its thread has ended.", thread_stacks.data),
-    Picture("stack_growth", "Stack growth",
-            "How far down the main stack reaches, where its limit and the guard gap end it, and what lies below.",
-            stack_growth.data),
-    Picture("heap", "Heap",
-            "The chunks of glibc's malloc in the order of memory, by state and to scale, and the lists that hold those "
-            "which are free. What is chosen in one is chosen in the other.", heap.data,
-            ("heap_model", "heap_ink", "heap_map", "heap_lists", "heap_facts", "heap_tables")),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture with its data; ``trouble`` instead where it could not be made."""
-
-    picture: Picture
-    data: Markup | None = None
-    wants: tuple[Evidence, ...] = ()
-    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,9 +55,7 @@ def render(results: Results) -> str:
         nav = [shell.Link("overview", "Overview"), shell.Link("cases", "Cases")]
     body = shell.render("results.html", results=results, alone=alone, parts=parts, table=_overview(cases),
                         left=len(results.cases) - len(cases), verdicts=_verdicts(results), mark=case.mark)  # fmt: skip
-    styles = [f"{picture.name}.css" for picture in PICTURES]
-    scripts = [f"{name}.js" for picture in PICTURES for name in (*picture.parts, picture.name)]
-    return shell.document(f"{results.title}: qemu-lab", body, nav, styles, scripts)
+    return shell.document(f"{results.title}: qemu-lab", body, nav, styles(), scripts())
 
 
 def _contents(section: Section) -> list[shell.Link]:
@@ -125,7 +63,7 @@ def _contents(section: Section) -> list[shell.Link]:
              ("record", "Record", section.result.record is not None)]  # fmt: skip
     return [
         shell.Link(section.anchor, "Verdict"),
-        *(shell.Link(f"{section.anchor}-{drawn.picture.name}", drawn.picture.title) for drawn in section.pictures),
+        *(shell.Link(f"{section.anchor}-{one.picture.name}", one.picture.title) for one in section.pictures),
         *(shell.Link(f"{section.anchor}-{name}", text) for name, text, shown in there if shown),
     ]
 
@@ -145,9 +83,11 @@ def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Marku
 
 
 def _whole(one: CaseResult, anchor: str, level: int) -> Section:
-    pictures = _pictures(one)
+    pictures: tuple[Drawn, ...] = ()
+    if one.record is not None and one.directory is not None:
+        pictures = drawn(Run(RunDirectory(one.directory), one.record), BUDGET)
     findings = tuple(case.ordered(one.findings))
-    wanted = [*cited(findings), *(line for drawn in pictures for line in drawn.wants)]
+    wanted = [*cited(findings), *(line for picture in pictures for line in picture.wants)]
     return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True)
 
 
@@ -160,37 +100,6 @@ def _brief(one: CaseResult, anchor: str) -> Section:
 
 def _excerpts(anchor: str, one: CaseResult, wanted: Iterable[Evidence]) -> Excerpts:
     return Excerpts(anchor, RunDirectory(one.directory) if one.directory else None, wanted)
-
-
-def _pictures(one: CaseResult) -> tuple[Drawn, ...]:
-    if one.record is None or one.directory is None:
-        return ()
-    run = Run(RunDirectory(one.directory), one.record)
-    drawn, room = [], BUDGET
-    for picture in PICTURES:
-        found = _drawn(picture, run)
-        if found is None:
-            continue
-        cost = len(found.data or "")
-        if cost > room:
-            found, cost = replace(found, data=None, wants=(), trouble=f"its data would take {size(cost)}"), 0
-        room -= cost
-        drawn.append(found)
-    return tuple(drawn)
-
-
-def _drawn(picture: Picture, run: Run) -> Drawn | None:
-    """None where there is nothing to show. Damaged evidence costs its picture, not the page."""
-    try:
-        data = picture.data(run)
-        if data is None:
-            return None
-        wants = tuple(Evidence(str(file), int(line)) for file, line in data.pop("evidence", ())[:MAX_CITED])
-        return Drawn(picture, embed.data(data), wants)
-    except (LabError, ObservationError) as error:
-        return Drawn(picture, trouble=str(error))
-    except (OSError, ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as error:
-        return Drawn(picture, trouble=f"the evidence can't be read: {type(error).__name__}: {error}")
 
 
 def _html(section: Section, known: Mapping[str, str]) -> Markup:
