@@ -26,6 +26,7 @@ BUDGET = 2_500_000  # bytes of the whole file
 MAX_BRIEF = 12  # findings that did not pass which a case without pictures shows in full
 MAX_STEPS = 2000  # checkpoints
 MAX_CASES = 1000
+MAX_MISFITS = 3  # cases too large for the room that is left, after which no other is tried
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,16 @@ def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Marku
     """Every case in brief, and in full while the file has room: first those which did not pass."""
     found = list(enumerate(cases))
     parts = [_html(_brief(one, f"c{index}"), known) for index, one in found]
-    room = BUDGET - sum(map(len, parts))
+    room = BUDGET - sum(map(len, parts)) - len(shell.document("", Markup(), (), styles(), scripts()))
+    misfits = 0
     for index, one in sorted(found, key=lambda item: item[1].verdict is Verdict.PASS):
         whole = _html(_whole(one, f"c{index}", 2), known)
         cost = len(whole) - len(parts[index])
         if cost > room:
-            break
+            misfits += 1
+            if misfits == MAX_MISFITS:
+                break
+            continue
         parts[index], room = whole, room - cost
     return parts
 
