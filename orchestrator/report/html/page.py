@@ -17,7 +17,7 @@ from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Evidence, Finding, Outcome
 from orchestrator.observed import ObservationError
-from orchestrator.report.html import address_space, case, embed, heap, shell
+from orchestrator.report.html import address_space, case, embed, heap, shell, stack_growth
 from orchestrator.report.html.excerpts import Excerpts, cited
 from orchestrator.report.html.sources import linked
 from orchestrator.report.results import CaseResult, Results, Verdict
@@ -50,7 +50,11 @@ PICTURES = (
     Picture("heap", "Heap",
             "The chunks of glibc's malloc in the order of memory, by state and to scale, and the lists that hold those "
             "which are free. What is chosen in one is chosen in the other.", heap.data,
-            ("heap_model", "heap_ink", "heap_map", "heap_lists", "heap_facts", "heap_tables")),
+            ("heap_model", "heap_ink", "heap_map", "heap_strips", "heap_lists", "heap_facts", "heap_notes",
+             "heap_tables")),
+    Picture("stack_growth", "Stack growth",
+            "How far down the main stack reaches, where its limit and the guard gap end it, and what lies below.",
+            stack_growth.data),
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ const lab = (() => {
         node.setAttribute(name, value === true ? "" : String(value));
       }
     }
-    for (const child of children.flat()) {
+    for (const child of children.flat(Infinity)) {
       if (child === null || child === undefined || child === false) continue;
       node.append(child instanceof Node ? child : document.createTextNode(String(child)));
     }
@@ -183,9 +183,14 @@ const lab = (() => {
       this.drawn = true;
       this.bar();
       for (const figure of this.section.querySelectorAll("figure[data-picture]")) {
-        const paint = painters.get(figure.dataset.picture);
+        const host = figure.querySelector(".host");
         const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
-        if (paint) paint(figure.querySelector(".host"), data, this);
+        try {
+          painters.get(figure.dataset.picture)(host, data, this);
+        } catch (error) { /* it costs this picture only */
+          console.error(figure.dataset.picture, error);
+          host.append(el("p", { class: "trouble" }, `This picture could not be drawn: ${error.message}`));
+        }
       }
     }
   }
