@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from inspect_samples import FRAME, PAGE, PID, RW, TRACE, ZERO, checkpoint, heap, kernel, made, table_frame, write
 from synthetic_run import Builder, brk
+from thread_samples import BLOCK, SIZE, kept, thread, threaded
 
 from orchestrator.collect.graph import parse_graph
 from orchestrator.collect.lines import Document
@@ -271,43 +272,6 @@ def test_a_large_tree_is_pruned_from_below() -> None:
 
 
 # -- stacks of threads ---------------------------------------------------------------------------------
-
-BLOCK = 0x7F2710000000
-SIZE = 0x21000
-
-
-def thread(tid: int) -> dict[str, Any]:
-    return {"is": "thread", "tid": tid, "pthread": BLOCK + SIZE - 0x940, "pthread_tid": tid, "stackblock": BLOCK,
-            "stackblock_size": SIZE, "guardsize": 4096, "arena": 0, "tcache": 0, "tcache_state": "none",
-            "cached": False, "broken": None}  # fmt: skip
-
-
-def kept() -> dict[str, Any]:
-    return {"is": "stack", "pthread": BLOCK + SIZE - 0x940, "tid": 0, "stackblock": BLOCK, "stackblock_size": SIZE,
-            "guardsize": 4096, "broken": None}  # fmt: skip
-
-
-def threaded(path: Path, guard: str = "---p", entry: tuple[int, int, str] | None = None) -> Builder:
-    """A thread, its stack in the cache, another thread in the same block."""
-    run = Builder(path)
-    for name, record in (("first", thread(301)), ("joined", kept()), ("second", thread(302))):
-        run_at(run, name, "")
-        pages = {BLOCK + SIZE - 0x1000: (0x77, RW, "a")}
-        if entry is not None:
-            pages[BLOCK] = entry
-        write(run, name, "kernel", kernel(pages, []))
-        write(run, name, "heap", [*heap("uuuuT", []), record])
-        folder = run.record.checkpoints[-1].directory
-        maps = f"{BLOCK:x}-{BLOCK + 0x1000:x} {guard} 00000000 00:00 0 \n" \
-               f"{BLOCK + 0x1000:x}-{BLOCK + SIZE:x} rw-p 00000000 00:00 0 \n"
-        run.directory.write(f"{folder}/proc/{PID}/maps", maps.encode())
-        run.directory.file(f"{folder}/proc/{PID}/smaps").unlink()
-        run.directory.write(f"{folder}/proc/{PID}/task/{PID}/syscall", b"running\n")
-        if record["is"] == "thread":
-            line = f"202 0x1 0x2 0x0 0x0 0x0 0xffffffff {BLOCK + SIZE - 0x1240:#x} 0x7f27130000aa\n"
-            run.directory.write(f"{folder}/proc/{PID}/task/{record['tid']}/syscall", line.encode())
-    return run
-
 
 def test_a_block_and_its_later_thread(tmp_path: Path) -> None:
     found = thread_stacks.data(opened(threaded(tmp_path / "run")))
