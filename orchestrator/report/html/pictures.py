@@ -89,7 +89,7 @@ def _drawn(picture: Picture, run: Run) -> Drawn | None:
         return Drawn(picture, embed.data(data), wants)
     except (LabError, ObservationError) as error:
         return Drawn(picture, trouble=str(error))
-    except (OSError, ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         return Drawn(picture, trouble=f"the evidence can't be read: {type(error).__name__}: {error}")
 
 
