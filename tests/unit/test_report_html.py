@@ -188,6 +188,15 @@ def test_a_damaged_record_is_rendered(tmp_path: Path) -> None:
     assert "(not measured)" in page.render(of_run(built.record, built.directory.path))
 
 
+def test_checkpoints_beyond_the_limit_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "MAX_STEPS", 4)
+    monkeypatch.setattr(address_space, "MAX_STEPS", 4)
+    built = brk(tmp_path / "run")
+    html = page.render(of_run(built.record, built.directory.path))
+    assert "3 later checkpoints are in the run directory only" in html
+    assert html.count('"kind":"named"') == 4
+
+
 def test_every_ending_is_told(tmp_path: Path) -> None:
     for ending in Ending:
         built = Builder(tmp_path / ending.value)

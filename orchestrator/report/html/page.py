@@ -25,7 +25,7 @@ from orchestrator.rundir import RunDirectory
 BUDGET = 2_500_000  # bytes of the whole file
 PICTURES_BUDGET = 1_800_000  # bytes of the pictures' data of one case
 MAX_BRIEF = 12  # findings that did not pass which a case without pictures shows in full
-MAX_STEPS = 2000  # checkpoints
+MAX_STEPS = 500  # checkpoints of a case that can be stepped through; no picture has more
 MAX_CASES = 1000
 AMONG = 3  # level of the heading of a case among others
 MAX_MISFITS = 3  # cases too large for the room that is left, after which no other is tried
@@ -43,6 +43,7 @@ class Section:
     shown: tuple[Finding, ...]  # in full
     brief: tuple[Finding, ...]  # by name only
     whole: bool  # nothing is left out
+    first: int = 0  # which checkpoint is shown first
 
 
 def render(results: Results) -> str:
@@ -91,11 +92,19 @@ def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Marku
 
 def _whole(one: CaseResult, anchor: str, level: int) -> Section:
     pictures: tuple[Drawn, ...] = ()
+    first = 0
     if one.record is not None and one.directory is not None:
-        pictures = drawn(Run(RunDirectory(one.directory), one.record), PICTURES_BUDGET)
+        run = Run(RunDirectory(one.directory), one.record)
+        pictures, first = drawn(run, PICTURES_BUDGET), _first(run)
     findings = tuple(case.ordered(one.findings))
     wanted = [*cited(findings), *(line for picture in pictures for line in picture.wants)]
-    return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True)
+    return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True, first)
+
+
+def _first(run: Run) -> int:
+    """The first checkpoint at which the lab looked inside, where every picture has something; else the very first."""
+    return next((place for place, checkpoint in enumerate(run.record.checkpoints)
+                 if run.pids(checkpoint, "kernel") or run.pids(checkpoint, "heap")), 0)  # fmt: skip
 
 
 def _brief(one: CaseResult, anchor: str) -> Section:
@@ -119,7 +128,7 @@ def _html(section: Section, known: Mapping[str, str]) -> Markup:
         facts=case.facts(result), claims=case.claim_rows(result.findings, known),
         paper=case.paper(record, result.directory) if record and section.whole else None,
         messages=record.messages if record else [], left_out=record.left_out if record else {},
-        data=embed.data(_case_data(section)), linked=lambda text: linked(text, result.release, result.glibc),
+        unseen=max(len(record.checkpoints) - MAX_STEPS, 0) if record else 0, data=embed.data(_case_data(section)), linked=lambda text: linked(text, result.release, result.glibc),
     )  # fmt: skip
 
 
@@ -129,7 +138,7 @@ def _case_data(section: Section) -> dict[str, Any]:
     checkpoints = record.checkpoints[:MAX_STEPS] if record and section.pictures else []
     steps = [{"index": c.index, "name": c.name, "kind": c.kind, "pid": c.pid, "directory": c.directory,
               "seconds": c.seconds, "signal": c.signal} for c in checkpoints]  # fmt: skip
-    return {"steps": steps, "first": 0, "evidence": section.excerpts.index()}
+    return {"steps": steps, "first": section.first, "evidence": section.excerpts.index()}
 
 
 @dataclass(frozen=True)
