@@ -128,7 +128,8 @@ def _html(section: Section, known: Mapping[str, str]) -> Markup:
         facts=case.facts(result), claims=case.claim_rows(result.findings, known),
         paper=case.paper(record, result.directory) if record and section.whole else None,
         messages=record.messages if record else [], left_out=record.left_out if record else {},
-        unseen=max(len(record.checkpoints) - MAX_STEPS, 0) if record else 0, data=embed.data(_case_data(section)), linked=lambda text: linked(text, result.release, result.glibc),
+        unseen=max(len(record.checkpoints) - MAX_STEPS, 0) if record else 0,
+        data=embed.data(_case_data(section)), linked=lambda text: linked(text, result.release, result.glibc),
     )  # fmt: skip
 
 
