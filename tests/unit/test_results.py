@@ -92,6 +92,36 @@ def test_nothing_that_ran_is_no_success(tmp_path: Path) -> None:
     assert results_terminal.render(empty) == "NOT RUN  nothing ran\n"
 
 
+def test_the_word_for_all(tmp_path: Path) -> None:
+    assert Results("", tmp_path, ()).word == "NOT RUN"
+    for name, finding in (("a", GREW), ("b", SKIPPED), ("c", SKIPPED)):
+        saved(tmp_path / name, finding, scenario=name)
+    assert results.read([tmp_path]).word == "PASS" and results.read([tmp_path]).exit_code == 0
+    skipped = results.read([tmp_path / "b", tmp_path / "c"])
+    assert skipped.word == "SKIP" and skipped.counted == "2 cases: 2 skipped"
+    for ending, word in ((Ending.PANIC, "CRASHED"), (Ending.TIMEOUT, "TIMEOUT"), (Ending.UNFINISHED, "ERROR")):
+        saved(tmp_path / ending / "a", ending=ending)
+        saved(tmp_path / ending / "b", GREW, scenario="b")
+        assert results.read([tmp_path / ending]).word == word
+    assert results.read([tmp_path / "panic/a"]).word == "PANIC"
+
+
+def test_a_folder_that_can_not_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        saved(tmp_path / name, GREW, scenario=name)
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.parent.name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    found = results.read([tmp_path])
+    assert [case.verdict for case in found.cases] == [Verdict.PASS, Verdict.ERROR]
+    assert found.cases[1].detail == f"{tmp_path / 'b' / 'matrix.json'}: Permission denied"
+
+
 def test_a_lab_that_was_killed_leaves_unfinished_cases(tmp_path: Path) -> None:
     record = planned("brk", "exec", "fork", "mmap", pairs=(("6.1", "bookworm"),))
     started, told, empty, finished = record.cases
@@ -116,6 +146,7 @@ def test_a_lab_that_was_killed_leaves_unfinished_cases(tmp_path: Path) -> None:
         (lambda run: (run / "run.json").write_text('{"schema": 99}'), "schema 1 expected"),
         (lambda run: (run / "run.json").write_bytes(b"\xff\xfe\x00"), "not a run record"),
         (lambda run: edit(run, findings=[{}]), "not a run record"),
+        (lambda run: ((run / "run.json").unlink(), (run / "run.json").symlink_to("run.json")), "no run.json"),
         (lambda run: edit(run, seconds="x"), "seconds"),
         (lambda run: edit(run, ending="fine"), "fine"),
         (lambda run: edit_finding(run, id=5), "id"),
@@ -173,6 +204,10 @@ def test_shards_become_one(tmp_path: Path) -> None:
         assert not found.notes and found.exit_code == 0
     one = results.read([tmp_path / "0"])
     assert one.count(Verdict.NOT_RUN) == 2 and one.exit_code == 3
+    shutil.copytree(tmp_path / "0", tmp_path / "again")
+    twice = results.read([tmp_path / "0", tmp_path / "again"])
+    assert twice.count(Verdict.NOT_RUN) == 2 and len(twice.cases) == 4
+    assert len(twice.notes) == 2 and all("2 runs" in note for note in twice.notes)
 
 
 def test_other_options_are_another_matrix(tmp_path: Path) -> None:
@@ -270,8 +305,8 @@ def test_the_table_of_a_matrix_is_what_the_matrix_shows(tmp_path: Path) -> None:
     assert f"to go on: lab matrix --resume {tmp_path / 'm'}" in table
     assert table.splitlines()[-2].strip().startswith(("1 timed", "exit", str(tmp_path)))
     assert results_terminal.summary(results.read([tmp_path / "m"]), "x.html") == (
-        "INTERRUPTED  12 cases: 1 pass, 2 fail, 1 skip, 3 error, 2 lost, 1 timeout, 1 interrupted, 1 not run"
-        " -> x.html\n")
+        "INTERRUPTED  12 cases: 1 passed, 1 skipped, 2 failed, 3 in error, 2 crashed, 1 timed out, 1 interrupted, "
+        "1 not run -> x.html\n")
 
 
 def test_an_exit_code_of_usage_stays_that(tmp_path: Path) -> None:

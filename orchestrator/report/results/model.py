@@ -38,6 +38,11 @@ EARLY = {  # the verdict of an ending; of all others but ``completed`` it is LOS
 }  # fmt: skip
 _CODES = {Verdict.PASS: 0, Verdict.SKIP: 0, Verdict.FAIL: 1, Verdict.ERROR: 3, Verdict.LOST: 4, Verdict.TIMEOUT: 5,
           Verdict.INTERRUPTED: 130, Verdict.NOT_RUN: 3}  # fmt: skip
+_WORDS = {0: "PASS", 1: "FAIL", 4: "CRASHED", 5: "TIMEOUT", 130: "INTERRUPTED"}  # by exit code
+_FINDINGS = {Outcome.PASS: "passed", Outcome.FAIL: "failed", Outcome.SKIP: "skipped", Outcome.ERROR: "in error"}
+_CASES = {Verdict.PASS: "passed", Verdict.SKIP: "skipped", Verdict.FAIL: "failed", Verdict.ERROR: "in error",
+          Verdict.LOST: "crashed", Verdict.TIMEOUT: "timed out", Verdict.INTERRUPTED: "interrupted",
+          Verdict.NOT_RUN: "not run"}  # fmt: skip
 UNFINISHED = "it was never finished: the lab was ended from outside, or is still at work"
 
 
@@ -98,6 +103,12 @@ class CaseResult:
         """The version of the lab that ran it; "" if not known."""
         return self.record.lab if self.record else ""
 
+    @property
+    def counted(self) -> str:
+        """ "41 passed, 1 failed"; "nothing evaluated"."""
+        found = [f"{self.count(outcome)} {word}" for outcome, word in _FINDINGS.items() if self.count(outcome)]
+        return ", ".join(found) or "nothing evaluated"
+
     def count(self, outcome: Outcome) -> int:
         """How many findings have that outcome."""
         return sum(finding.outcome is outcome for finding in self.findings)
@@ -124,6 +135,23 @@ class Results:
         if self.count(Verdict.NOT_RUN) and any(record.state is State.INTERRUPTED for _, record in self.matrices):
             codes.append(130)
         return worst(codes)
+
+    @property
+    def word(self) -> str:
+        """The verdict on all of it in one word, that of the worst case; nothing that ran is NOT RUN."""
+        if len(self.cases) == 1:
+            return self.cases[0].word
+        if self.count(Verdict.SKIP) == len(self.cases):
+            return "SKIP" if self.cases else "NOT RUN"
+        return _WORDS.get(self.exit_code, "ERROR")
+
+    @property
+    def counted(self) -> str:
+        """ "36 cases: 35 passed, 1 timed out"; of one case, its findings."""
+        if len(self.cases) == 1:
+            return self.cases[0].counted
+        found = [f"{self.count(verdict)} {word}" for verdict, word in _CASES.items() if self.count(verdict)]
+        return f"{len(self.cases)} cases: {', '.join(found)}" if found else "nothing ran"
 
     def count(self, verdict: Verdict) -> int:
         """How many cases went so."""

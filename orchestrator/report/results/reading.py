@@ -72,12 +72,17 @@ class _Shelf:
         self.labs: set[str] = set()
 
     def gather(self, folder: Path, depth: int) -> None:
-        """All runs and matrices at or below a folder."""
-        if folder.resolve() in self.seen:
+        """All runs and matrices at or below a folder; one that can't be looked into is told."""
+        try:
+            if folder.resolve() in self.seen:
+                return
+            is_matrix, is_run = (folder / FILE).is_file(), _is_run(folder)
+        except (OSError, RuntimeError) as error:  # no permission; links in a circle
+            self.found.append(_Found(_unreadable(folder, _said(error)), ""))
             return
-        if (folder / FILE).is_file():
+        if is_matrix:
             self._matrix(folder)
-        elif _is_run(folder):
+        elif is_run:
             self._run(folder)
         elif depth:
             for inner in _inside(folder):
@@ -139,8 +144,10 @@ def _load(folder: Path) -> RunRecord | str:
         return _said(error)
 
 
-def _said(error: LabError | OSError) -> str:
-    return error.message if isinstance(error, LabError) else f"{error.filename}: {error.strerror}"
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return error.message if isinstance(error, LabError) else str(error)
 
 
 def _unreadable(folder: Path, why: str) -> CaseResult:
@@ -188,10 +195,12 @@ def _once(found: Sequence[_Found]) -> tuple[list[CaseResult], list[str]]:
     """Each case once, in the order in which they were found: the newest that ran; and what was left out, in words."""
     newest: dict[tuple[object, ...], _Found] = {}
     older: dict[tuple[object, ...], int] = {}
-    ran = {(*one.triple, one.options) for one in found if one.case.verdict is not Verdict.NOT_RUN}
+    known = {(*one.triple, one.options) for one in found if one.case.verdict is not Verdict.NOT_RUN}
     for one in found:
-        if one.case.verdict is Verdict.NOT_RUN and (*one.triple, one.options) in ran:
-            continue  # another shard ran it
+        planned = (*one.triple, one.options)
+        if one.case.verdict is Verdict.NOT_RUN and planned in known:
+            continue  # another shard ran it, or it is told already
+        known.add(planned)
         readable = one.case.record is not None or one.options is not None
         key = (*one.triple, one.settings or one.options) if readable else (one.case.directory,)
         other = newest.get(key)
