@@ -40,6 +40,7 @@ class Boot:
     seconds: float  # wall time to ready or to the failure
     cpu_seconds: float = 0.0  # of the emulator, user and system
     detail: str = ""
+    how: str = "booted"  # "saved": for a state to go on from; "restored": from one
 
 
 @dataclass
@@ -61,6 +62,7 @@ class RunRecord:
     host: dict[str, Any] = field(default_factory=dict)  # slowdown, cpus, lab's python
     program: dict[str, Any] = field(default_factory=dict)  # sha256, compiler, command
     boots: list[Boot] = field(default_factory=list)
+    restored: dict[str, Any] = field(default_factory=dict)  # the saved state that the guest went on from
     console: list[ConsoleEvent] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: Ended | None = None
@@ -115,7 +117,7 @@ def _record(data: dict[str, Any]) -> RunRecord:
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "lab": str, "started": str, "seconds": (int, float), "ending_detail": str, "exit_code": int, "case": dict,
     "pieces": list, "environment": dict, "emulator": dict, "host": dict, "program": dict, "messages": list,
-    "timings": dict, "left_out": dict,
+    "timings": dict, "left_out": dict, "restored": dict,
 }  # fmt: skip
 
 

@@ -132,6 +132,7 @@ class Options:
     cpus: int = 1
     mirror: str | None = None
     locked: bool = False
+    cold: bool = False
     timeout: float | None = None  # seconds a case
     jobs: int | None = None
     settings: Settings = field(default_factory=Settings)

@@ -21,6 +21,7 @@ MAX_CONSOLE = 15  # last lines of console.log, after a run that ended early
 MAX_OUTPUT = 40  # last lines of a plain program's output
 MAX_EVIDENCE = 5  # lines of evidence for one operand
 _LABEL = 9
+_HOW = {"saved": "state", "restored": "warm"}  # else "boot"
 _COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.SKIP: "yellow", Outcome.ERROR: "magenta"}
 _ORDER = (Outcome.PASS, Outcome.SKIP, Outcome.ERROR, Outcome.FAIL)  # what needs eyes last, by the verdict
 
@@ -70,6 +71,7 @@ def _headline(record: RunRecord, width: int, paint: Paint, verbose: bool) -> lis
         result += _bounded(_text(record.case, "summary"), width, 1, verbose)
     settings = _settings(record.case.get("settings"))
     result += _bounded(_emulator(record.emulator), width, 2, verbose)
+    result += _bounded(_restored(record.restored, verbose), width, 1, verbose)
     if settings:
         result += _bounded(settings, width, 1, verbose)
     return result
@@ -105,6 +107,13 @@ def _emulator(emulator: Mapping[str, Any]) -> str:
         + (f" with {accelerator}" if accelerator else "")
         + (f": {reason}" if reason else "")
     )
+
+
+def _restored(restored: Mapping[str, Any], verbose: bool) -> str:
+    if not restored:
+        return ""
+    same = f"; all guests from it have in common: {_text(restored, 'same')}" if verbose else ""
+    return f"restored from a state made {_text(restored, 'made')}{same}"
 
 
 def _settings(settings: object) -> str:
@@ -250,9 +259,10 @@ def _lab(record: RunRecord, width: int, verbose: bool) -> list[str]:
     rows = []
     if verbose or len(record.boots) > 1 or any(boot.outcome != "ready" for boot in record.boots):
         rows += [
-            (f"boot {boot.attempt}", f"{boot.outcome} after {seconds(boot.seconds)}", boot.detail)
+            (f"{_HOW.get(boot.how, 'boot')} {boot.attempt}", f"{boot.outcome} after {seconds(boot.seconds)}",
+             boot.detail)
             for boot in record.boots
-        ]
+        ]  # fmt: skip
     rows += [("console", f"{event.kind} at {seconds(event.seconds)}", event.line) for event in record.console]
     rows += [("note", message, "") for message in record.messages]
     if verbose:
