@@ -233,7 +233,9 @@ def test_the_newest_of_a_case_counts_and_it_is_said(tmp_path: Path) -> None:
     (note,) = found.notes
     assert "3 runs" in note and str(tmp_path / "0") in note
     assert results_terminal.render(found).startswith("note  brk on 6.1 with bookworm: 3 runs")
-    assert json.loads(results_json.render(found))["notes"] == [note]
+    data = json.loads(results_json.render(found))
+    assert data["notes"] == [note] and data["cases"][0]["older"] == 2
+    assert found.cases[0].remark == "2 older runs of it do not count"
 
 
 def test_other_settings_are_another_case(tmp_path: Path) -> None:
@@ -281,11 +283,13 @@ def test_json_is_the_record_where_that_says_all(tmp_path: Path) -> None:
     assert damaged["kind"] == "results" and damaged["exit_code"] == 3, "matrix.json alone would say PASS"
 
 
-def test_the_schema_of_results(tmp_path: Path) -> None:
+def test_the_schema_of_results(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
     shape = schema.load("results")
     jsonschema.Draft202012Validator.check_schema(shape)
     everything(tmp_path / "m")
-    data = json.loads(results_json.render(results.read([tmp_path / "m"])))
+    text = results_json.render(results.read([tmp_path / "m"]))
+    golden("results.json", text.replace(str(tmp_path / "m"), "runs/m"))
+    data = json.loads(text)
     jsonschema.Draft202012Validator(shape).validate(data)
     assert data["counts"] == {"PASS": 1, "FAIL": 2, "SKIP": 1, "ERROR": 3, "LOST": 2, "TIMEOUT": 1, "INTERRUPTED": 1,
                               "NOT RUN": 1}  # fmt: skip

@@ -65,6 +65,7 @@ class CaseResult:
     started: str = ""  # ISO 8601, UTC
     usage: bool = False  # an ERROR that the user's own input made (exit code 2)
     first: str = ""  # what it was in a guest that others had used, if that was not confirmed in a fresh one: "FAIL"
+    older: int = 0  # runs of the same case that were found too, and do not count
 
     @property
     def exit_code(self) -> int:
@@ -81,7 +82,9 @@ class CaseResult:
     @property
     def remark(self) -> str:
         """What else is to be known of it; "" for nothing."""
-        return f"it was {self.first} in a guest that others had used" if self.first else ""
+        used = f"it was {self.first} in a guest that others had used" if self.first else ""
+        runs = "an older run of it does not count" if self.older == 1 else f"{self.older} older runs of it do not count"
+        return "; ".join(one for one in (used, runs if self.older else "") if one)
 
     @property
     def release(self) -> str:

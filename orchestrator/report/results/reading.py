@@ -209,7 +209,7 @@ def _once(found: Sequence[_Found]) -> tuple[list[CaseResult], list[str]]:
             newest[key] = one
     notes = [f"{newest[key].case.name}: {count + 1} runs; the newest counts, {newest[key].case.directory}"
              for key, count in older.items() if count]  # fmt: skip
-    return [one.case for one in newest.values()], notes
+    return [replace(one.case, older=older[key]) for key, one in newest.items()], notes
 
 
 def _apart(cases: Sequence[CaseResult]) -> Iterator[CaseResult]:
