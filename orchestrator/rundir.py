@@ -109,8 +109,10 @@ def _record(data: dict[str, Any]) -> RunRecord:
     for name, kind in _KINDS.items():
         if name in data:
             _check(name, data[name], kind)
-    if not all(isinstance(message, str) for message in data["messages"]):
-        raise TypeError("messages are not all text")
+    for message in data["messages"]:
+        _check("messages", message, str)
+    for name, value in data["timings"].items():
+        _check(f"timings: {name}", value, (int, float))
     return RunRecord(**data)
 
 

@@ -17,7 +17,7 @@ from orchestrator import schema
 from orchestrator.errors import UsageError
 from orchestrator.matrix.record import MatrixDirectory, Options, State
 from orchestrator.model import Ending, Finding, Settings
-from orchestrator.report import results, results_json, results_terminal
+from orchestrator.report import junit, ktap, markdown, results, results_json, results_terminal, terminal
 from orchestrator.report.results import CaseResult, Results, Verdict
 
 
@@ -154,6 +154,9 @@ def test_a_lab_that_was_killed_leaves_unfinished_cases(tmp_path: Path) -> None:
         (lambda run: edit(run, environment={"release": ["x"]}), ""),
         (lambda run: edit(run, seconds=1e999), "seconds"),
         (lambda run: edit(run, case={"settings": 5, "scenario": {}}), ""),
+        (lambda run: edit(run, case={"settings": {"sysctls": 5, "append": [[1]]}, "scenario": "b"}), ""),
+        (lambda run: edit(run, timings={"boot": "x"}), "timings"),
+        (lambda run: edit(run, messages=[5]), "messages"),
     ],
 )  # fmt: skip
 def test_one_bad_directory_does_not_hide_the_others(tmp_path: Path, damage: Callable[[Path], object], why: str) -> None:
@@ -167,6 +170,10 @@ def test_one_bad_directory_does_not_hide_the_others(tmp_path: Path, damage: Call
         assert bad.verdict is Verdict.ERROR and why in bad.detail and bad.directory == tmp_path / "b"
     assert [found.cases[0].verdict, found.cases[2].verdict] == [Verdict.PASS] * 2
     assert "b" in results_terminal.render(found)
+    if bad.record is not None:
+        assert "PASS" in terminal.render(bad.record, tmp_path / "b", verbose=True)
+    for render in (junit.render, ktap.render, markdown.render):
+        assert "not a run record" in render(found) if "record" in bad.detail else render(found)
     jsonschema.Draft202012Validator(schema.load("results")).validate(json.loads(results_json.render(found)))
 
 

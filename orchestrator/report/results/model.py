@@ -201,6 +201,21 @@ def of_plan(case: CaseRecord, ending: Ending | None = None) -> CaseResult:
     )  # fmt: skip
 
 
+def unique(names: Iterable[str], gap: str = ".") -> list[str]:
+    """The names, in their order, made different by a number where they are not: "a", "a.2"."""
+    used: set[str] = set()
+    last: dict[str, int] = {}
+    result = []
+    for stem in names:
+        name = stem
+        while name in used:
+            last[stem] = last.get(stem, 1) + 1
+            name = f"{stem}{gap}{last[stem]}"
+        used.add(name)
+        result.append(name)
+    return result
+
+
 def measured(record: RunRecord | None, key: str) -> str:
     """A text of the environment as measured; "" where there is none."""
     return str(record.environment.get(key) or "") if record else ""

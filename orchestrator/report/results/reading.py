@@ -20,6 +20,7 @@ from orchestrator.report.results.model import (
     finite,
     of_plan,
     of_record,
+    unique,
 )
 from orchestrator.report.text import plural
 from orchestrator.rundir import FIRST_RUNS, RunDirectory, RunRecord
@@ -44,7 +45,7 @@ def read(paths: Sequence[Path]) -> Results:
     cases, notes = _once(shelf.found)
     return Results(_title(cases, shelf.matrices), paths[0] if len(paths) == 1 else Path(), tuple(_apart(cases)),
                    min((case.started for case in cases if case.started), default=""), shelf.seconds,
-                   ", ".join(sorted(shelf.labs)), tuple(shelf.matrices), (*shelf.notes, *notes))  # fmt: skip
+                   ", ".join(sorted(shelf.labs)), tuple(shelf.matrices), tuple(notes))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,6 @@ class _Shelf:
     def __init__(self) -> None:
         self.found: list[_Found] = []
         self.matrices: list[tuple[Path, MatrixRecord]] = []
-        self.notes: list[str] = []
         self.seen: set[Path] = set()
         self.seconds = 0.0
         self.labs: set[str] = set()
@@ -151,7 +151,8 @@ def _said(error: Exception) -> str:
 
 
 def _unreadable(folder: Path, why: str) -> CaseResult:
-    return CaseResult(folder.name or str(folder), folder.name, "?", "?", folder, None, Verdict.ERROR, why)
+    name = folder.name or Path.cwd().name or str(folder)  # "."
+    return CaseResult(name, name, "?", "?", folder, None, Verdict.ERROR, why)
 
 
 def _settings(record: RunRecord | None) -> str:
@@ -215,16 +216,10 @@ def _once(found: Sequence[_Found]) -> tuple[list[CaseResult], list[str]]:
 def _apart(cases: Sequence[CaseResult]) -> Iterator[CaseResult]:
     """The cases with names that differ: by what was set, else by a number."""
     counts = Counter(case.name for case in cases)
-    used: set[str] = set()
-    for case in cases:
-        name = case.name
-        if counts[name] > 1 and (words := settings_words(case.record)):
-            name = f"{name}, {words}"
-        stem, number = name, 1
-        while name in used:
-            number += 1
-            name = f"{stem} #{number}"
-        used.add(name)
+    words = [settings_words(case.record) if counts[case.name] > 1 else "" for case in cases]
+    longer = (f"{case.name}, {said}" if said else case.name for case, said in zip(cases, words, strict=True))
+    names = unique(longer, " #")
+    for case, name in zip(cases, names, strict=True):
         yield case if name == case.name else replace(case, name=name)
 
 
@@ -237,9 +232,14 @@ def settings_words(record: RunRecord | None) -> str:
     parts = [
         f"{word}{pair[0]}={pair[1]}" if isinstance(pair, list | tuple) and len(pair) == 2 else f"{word}{pair}"
         for key, word in words.items()
-        for pair in settings.get(key) or ()
+        for pair in _items(settings.get(key))
     ]
-    return ", ".join([*parts, *(f"append {item}" for item in settings.get("append") or ())])
+    return ", ".join([*parts, *(f"append {item}" for item in _items(settings.get("append")))])
+
+
+def _items(value: object) -> Sequence[object]:
+    """The items of what is a list in a sound record."""
+    return value if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _title(cases: Sequence[CaseResult], matrices: Sequence[tuple[Path, MatrixRecord]]) -> str:
