@@ -61,7 +61,10 @@ def data(run: Run) -> dict[str, Any] | None:
         room -= len(steps[-1]["list"])
     if not any(step["rows"] for step in steps):
         return None
-    return {"page": page if isinstance(page, int) and page > 0 else PAGE, "vmas": book.entries, "steps": steps}
+    evidence = [[step["file"], row["line"]] for step in steps for row in step["rows"]
+                if row.get("line") and row["mark"] not in ("", Kind.TOUCHED)]  # fmt: skip
+    return {"page": page if isinstance(page, int) and page > 0 else PAGE, "vmas": book.entries, "steps": steps,
+            "evidence": evidence}  # fmt: skip
 
 
 class _Book:
@@ -119,7 +122,7 @@ def _marks(changes: Iterable[Change]) -> _Marks:
 
 
 def _says(change: Change) -> str:
-    """By how much, and where: "+4 KiB at the end", "1 became 3", "was r--p", "RSS 0 → 4 KiB"."""
+    """By how much, and where: "+4 KiB at the end", "1 became 3", "was r--p", "RSS 8 → 12 KiB"."""
     if change.kind in (Kind.GREW, Kind.SHRANK):
         low, high = change.low, change.high
         return f"{plus(change.bytes)} at {'both ends' if low and high else 'the start' if low else 'the end'}"
@@ -131,7 +134,8 @@ def _says(change: Change) -> str:
         return f"was at {change.before[0].start:#x}"
     before, after = change.rss_before, change.rss_after
     if change.kind is Kind.TOUCHED and before is not None and after is not None:
-        return f"RSS {size(before)} → {size(after)}"
+        was, now = size(before).partition(" "), size(after).partition(" ")
+        return f"RSS {was[0] if was[2] == now[2] else size(before)} → {size(after)}"
     return size(change.vma.size)
 
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import resources
+from orchestrator.claims import catalogue
+from orchestrator.errors import LabError
 from orchestrator.model import Ending, Finding, Outcome
 from orchestrator.names import signal_name
 from orchestrator.report.results import CaseResult, Verdict, settings_words
 from orchestrator.report.story import tail
 from orchestrator.report.text import plural, seconds
-from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.rundir import RunDirectory, RunRecord, safe
 
 MAX_TAIL = 30  # last lines of the console, or of the program's output
 MAX_ROWS = 200  # of one table of the record
@@ -196,15 +199,25 @@ class ClaimRow:
     claim: str
     mark: Mark
     says: str  # "confirmed", "refuted, confirmed"
-    findings: int
+    statement: str  # as the lab's catalogue has it; "" where it has none
 
 
-def claim_rows(findings: Iterable[Finding]) -> list[ClaimRow]:
-    """One row for each claim, with its worst outcome; in the scenario's order."""
+def statements(scenarios: Iterable[str]) -> dict[str, str]:
+    """What the claims of these scenarios say, by the lab's own catalogue; one that can't be read says nothing."""
+    shelf = resources.data("scenarios")
+    folders = [shelf, *(shelf / name for name in dict.fromkeys(scenarios) if safe(name))]
+    try:
+        return {name: claim.statement for name, claim in catalogue(folders).items()}
+    except (LabError, OSError):
+        return {}
+
+
+def claim_rows(findings: Iterable[Finding], known: Mapping[str, str]) -> list[ClaimRow]:
+    """One row for each claim, with its worst outcome; in the scenario's order. ``known``: their statements."""
     by_claim: dict[str, list[Finding]] = {}
     for finding in findings:
         by_claim.setdefault(finding.claim or "(no claim)", []).append(finding)
-    return [ClaimRow(claim, mark(ordered(found)[0].outcome), _says(found), len(found))
+    return [ClaimRow(claim, mark(ordered(found)[0].outcome), _says(found), known.get(claim, ""))
             for claim, found in by_claim.items()][:MAX_ROWS]  # fmt: skip
 
 
@@ -224,6 +237,7 @@ class Paper:
     console: tuple[tuple[str, str, str], ...]  # kind, when, line
     host: str
     output: tuple[str, ...]  # the program's last lines
+    plain: bool  # a C file without expectations: what it wrote is the result
 
 
 def paper(record: RunRecord, directory: Path | None) -> Paper:
@@ -240,7 +254,7 @@ def paper(record: RunRecord, directory: Path | None) -> Paper:
               for boot in record.boots[:MAX_ROWS]),
         tuple((event.kind, f"at {seconds(event.seconds)}", event.line) for event in record.console[:MAX_ROWS]),
         ", ".join(f"{name} {value}" for name, value in record.host.items()),
-        _tail(directory, "evidence/output"),
+        _tail(directory, "evidence/output"), record.case.get("plain") is True,
     )  # fmt: skip
 
 
