@@ -152,7 +152,7 @@
         .map(([wanted, at]) =>
           el("button", { type: "button", onclick: () => this.page.go(at) }, this.stepName(wanted)));
       this.notes.line.replaceChildren("The lab did not look at the heap at this checkpoint. It did at ",
-        ...(go.length > 1 ? [go[0], " and ", go[1]] : go), ".");
+        ...(go.length > 1 ? [go[0], " and ", go[1]] : go), ".", this.notes.left);
     }
 
     hide(hidden) {

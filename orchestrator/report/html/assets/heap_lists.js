@@ -26,8 +26,9 @@
       this.groups = [...caches(moment), ...bins(moment)];
       const open = moment.lists.length <= OPEN;
       this.node.replaceChildren(...this.groups.map((group) => this.group(group, open)));
-      const more = moment.raw.more.lists;
-      if (more) this.node.append(el("p", { class: "muted" }, `${more} more lists are not shown.`));
+      const { more } = moment.raw;
+      const left = ["arenas", "threads", "lists"].filter((what) => more[what]).map((what) => `${more[what]} more ${what}`);
+      if (left.length) this.node.append(el("p", { class: "muted" }, `${left.join(", ")} are not shown.`));
     }
 
     group(group, open) {
@@ -146,14 +147,25 @@
     return `⚠ it can be followed no further${at ? ` at ${at}` : ""}: ${why}${other}`;
   }
 
+  function sizes(least, most) {
+    return least === most ? amount(least) : `${amount(least)} to ${amount(most)}`;
+  }
+
+  /* The sizes of the chunks that are in a bin. */
+  function measured(list) {
+    const found = list.members.filter((one) => one.number >= 0).map((one) => list.moment.at(one.number));
+    const all = found.map(({ region, place }) => region.size(place)).filter((size) => typeof size === "number");
+    return all.length ? sizes(all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))) : "";
+  }
+
   function asRow(list) {
-    let says = "";
-    if (list.ofThread) {
-      const size = list.size === list.largest ? amount(list.size) : `${amount(list.size)} to ${amount(list.largest)}`;
-      says = `${size}, count ${list.count}`;
-    }
-    return { list, name: list.title, says, length: list.length, broken: broken(list),
-      get chunks() { return list.members; } };
+    return {
+      list, name: list.title, length: list.length, broken: broken(list),
+      get chunks() { return list.members; },
+      get says() {
+        return list.ofThread ? `${sizes(list.size, list.largest)}, count ${list.count}` : measured(list);
+      },
+    };
   }
 
   function caches(moment) {

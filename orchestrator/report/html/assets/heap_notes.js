@@ -36,6 +36,12 @@
       if (moment.raw.whole) this.change(before);
     }
 
+    /* How many later looks at a heap the page does not have. */
+    get left() {
+      const count = this.data.left_out;
+      return count ? ` ${count} later looks at a heap are not on this page; lab inspect RUN heap has them.` : "";
+    }
+
     say() {
       const { raw, regions } = this.moment;
       this.line.replaceChildren();
@@ -46,6 +52,7 @@
         this.line.append(" There are more chunks than the page can hold: each heap is drawn as stretches of memory, " +
           "filled by the shares of their bytes. ", el("code", {}, "lab inspect RUN heap"), " has every chunk.");
       }
+      this.line.append(this.left);
     }
 
     /* ---- what does not hold */
