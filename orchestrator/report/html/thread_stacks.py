@@ -54,7 +54,9 @@ def data(run: Run) -> Shown | None:
     places: list[Shown] = []
     for step, checkpoint in enumerate(run.record.checkpoints):
         for pid in _processes(run, checkpoint):
-            places.append({"step": step, "at": run.label(checkpoint), "pid": pid, **_place(run.at(checkpoint, pid))})
+            place = {"step": step, "at": run.label(checkpoint), "pid": pid, **_place(run.at(checkpoint, pid))}
+            if pid == checkpoint.pid or len(place["threads"]) > 1 or place["blocks"]:
+                places.append(place)
     several = any(len(place["threads"]) > 1 or place["blocks"] for place in places)
     lines = [[place["file"], block["line"]] for place in places for block in place["blocks"]]
     lines += [[thread["file"], 1] for place in places for thread in place["threads"] if thread["file"]]
@@ -124,7 +126,7 @@ def _thread(moment: Moment, tid: int, where: Shown, has_block: bool) -> Shown:
             "start": f"{found.start:#x}", "end": f"{found.end:#x}", "size": found.end - found.start,
             "perms": found.perms, "name": found.name, "below": found.end - sp, "touched": found.rss,
             "guard": guard.end - guard.start if guard and guard.end == found.start and guard.closed else 0,
-            "key": found.key,
+            "regions": "gu" in found.flags, "key": found.key,
         }  # fmt: skip
     return shown
 

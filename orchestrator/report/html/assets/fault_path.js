@@ -5,7 +5,8 @@
  */
 (() => {
   const { el, svg } = lab;
-  const DEEP = 4; // levels that are open at first, besides the ways to the pages that were taken
+  const DEEP = 4; // levels of a large tree that are open at first, besides the ways to the pages that were taken
+  const SMALL = 40; // lines of a tree that is all open at first
 
   const micros = (value) => (value >= 1000 ? `${(value / 1000).toFixed(value >= 10000 ? 1 : 2)} ms`
     : `${value.toFixed(value >= 100 ? 0 : 1)} µs`);
@@ -28,7 +29,9 @@
   }
 
   const holdsPage = (node) => node.k === "page" || (node.c || []).some(holdsPage);
+  const size = (nodes) => nodes.reduce((sum, node) => sum + 1 + size(node.c || []), 0);
   const longest = (nodes) => Math.max(0, ...nodes.map((node) => Math.max(node.t || 0, longest(node.c || []))));
+  const folded = (nodes) => nodes.some((node) => (node.x > 1 && longest([node]) > 0) || folded(node.c || []));
 
   function bar(value, most) {
     const width = Math.max(1, 90 * value / most);
@@ -72,12 +75,13 @@
   const key = (page, name, text) => el("button", { type: "button", class: "fp-key mono", "data-key": name,
     "aria-pressed": "false", onclick: () => page.select(name) }, text);
 
-  /* One line of the tree with what is below it. ``depth`` from 0; ``most`` is the longest duration in the window. */
-  function item(node, depth, most, window, page) {
+  /* One line of the tree with what is below it. ``deep``: how many more levels are open; ``most``: the longest duration
+     in the window. */
+  function item(node, deep, most, window, page) {
     const inner = node.c || [];
-    const list = el("ul", {}, inner.map((one) => item(one, depth + 1, most, window, page)),
+    const list = el("ul", {}, inner.map((one) => item(one, deep - 1, most, window, page)),
       node.m && el("li", { class: "fp-more" }, `${node.m} more below, in the evidence`));
-    const open = depth < DEEP || inner.some(holdsPage);
+    const open = deep > 0 || inner.some(holdsPage);
     const line = el("span", { class: "fp-name" }, node.x > 1 && el("span", { class: "fp-times" }, `${node.x} ×`), names(node),
       node.f && el("span", { class: "fp-flags" }, node.f.join(" ")),
       node.i && el("span", { class: "fp-inlined" }, "contains, inlined: ", el("span", { class: "mono" },
@@ -121,7 +125,8 @@
 
   function tree(window, emulated, page) {
     const most = longest(window.nodes);
-    const root = el("ul", { class: "fp-tree" }, window.nodes.map((node) => item(node, 0, most, window, page)));
+    const deep = size(window.nodes) <= SMALL ? Infinity : DEEP;
+    const root = el("ul", { class: "fp-tree" }, window.nodes.map((node) => item(node, deep, most, window, page)));
     const all = (open) => root.querySelectorAll(".fp-toggle").forEach((toggle) => toggle.fold(open));
     const counts = window.counts.map(([what, count]) => (count > 1 ? `${what} × ${count}` : what)).join(", ");
     return el("section", { class: "fp-window" },
@@ -130,7 +135,8 @@
       el("p", { class: "muted" }, counts || "nothing that is recorded happened in it", ". ", window.remark, " ",
         window.graph && most > 0 && (emulated
           ? "Durations are the guest's clock on an emulated processor, with tracing on: good to compare, not to quote."
-          : "Durations include the cost of tracing.")),
+          : "Durations include the cost of tracing."),
+        folded(window.nodes) && " That of a line with a number of times is of all of them together."),
       window.problem && el("p", { class: "trouble" }, `Not all of it was recorded: ${window.problem}`),
       !window.closed && el("p", { class: "trouble" }, "The window has no end: the program did not reach it."),
       window.nodes.length > 0 && el("p", { class: "fp-all" },

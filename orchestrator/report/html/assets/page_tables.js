@@ -147,6 +147,7 @@
     const pids = [...new Set(data.places.map((place) => place.pid))];
     let chosen = data.first;
     let pid = data.places[0].pid;
+    let wanted = null; // the process that the reader chose
 
     const option = (one, index) => el("option", { value: index, selected: index === chosen },
       one.kind === "note" ? `${one.names.join(", ")} = ${one.address} (reported at ${one.at})`
@@ -156,7 +157,7 @@
     const address = el("select", { onchange: (event) => { chosen = Number(event.target.value); draw(); } },
       notes.length > 0 && el("optgroup", { label: "reported by the program" }, notes),
       el("optgroup", { label: "first page of each mapping" }, options("area")));
-    const process = el("select", { onchange: (event) => { pid = Number(event.target.value); draw(); } },
+    const process = el("select", { onchange: (event) => { pid = wanted = Number(event.target.value); draw(); } },
       pids.map((one) => el("option", { value: one }, one)));
     const history = el("ol", { class: "pt-history", "aria-label": "What the walk ends with at each checkpoint" });
     const stage = el("div", { class: "pt-stage", "aria-live": "off" });
@@ -248,13 +249,14 @@
 
     page.onStep((step) => {
       const here = data.places.filter((place) => place.step === step);
-      if (here.length && !here.some((place) => place.pid === pid)) pid = here[0].pid;
+      if (here.length) pid = here.some((place) => place.pid === wanted) ? wanted : here[0].pid;
       process.value = String(pid);
       draw();
     });
     page.onSelect((key) => {
       const [, found] = /^(?:page|vma):(0x[0-9a-f]+)/.exec(key) || [];
-      const index = found === undefined ? -1 : data.addresses.findIndex((one) => one.address === found);
+      const of = (address) => BigInt(address) >> 12n;
+      const index = found === undefined ? -1 : data.addresses.findIndex((one) => of(one.address) === of(found));
       const now = current();
       const there = now && now.areas[chosen] !== null && data.areas[now.areas[chosen]].key === key;
       if (index >= 0 && !there) {

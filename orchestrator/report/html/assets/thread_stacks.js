@@ -6,6 +6,7 @@
 (() => {
   const { el, svg, bytes } = lab;
   const WIDE = 1000; // units of a bar to scale
+  const SHOWN = 8; // rows that are open at first
   const short = (file) => file.replace(/^evidence\//, "");
 
   const link = (page, file, line) => {
@@ -85,8 +86,14 @@
         thread.in_guard ? part("guard", "the stack pointer lies in the guard", thread.sp) : [
           part("free", "mapping below the stack pointer", bytes(mapping.size - mapping.below),
             mapping.touched === null ? "" : `${bytes(mapping.touched)} of the mapping in memory`),
-          part("use", "from the stack pointer up", bytes(mapping.below), thread.sp)]));
+          part("use", "from the stack pointer up", bytes(mapping.below), thread.sp)]),
+      mapping && mapping.regions && el("p", { class: "ts-says" }, "The mapping may have guard regions in it (VmFlags gu); "
+        + "where they are is not in the evidence of this checkpoint."));
   }
+
+  /* Of many rows the first ones, and the others behind a line that opens them. */
+  const few = (rows) => (rows.length <= SHOWN + 2 ? rows : [...rows.slice(0, SHOWN), el("details", { class: "ts-rest" },
+    el("summary", {}, `${rows.length - SHOWN} more`), rows.slice(SHOWN))]);
 
   /* One row for each block, one column for each look: who had it. */
   function timeline(data, pid, step, page) {
@@ -131,11 +138,12 @@
   }
 
   lab.picture("thread_stacks", (host, data, page) => {
-    const select = el("select", { onchange: (event) => { pid = Number(event.target.value); draw(); } });
+    const select = el("select", { onchange: (event) => { pid = wanted = Number(event.target.value); draw(); } });
     const choice = el("p", { class: "ts-choice" }, el("label", {}, "Process ", select));
     const stage = el("div", {});
     host.append(choice, stage);
     let pid = data.places[0].pid;
+    let wanted = null; // the process that the reader chose
     const list = lab.table(host, "Stacks", [{ title: "start", mono: true }, { title: "size", number: true },
       { title: "thread", number: true }, { title: "guard", number: true }, "guard is", { title: "struct pthread", mono: true },
       { title: "stack pointer", mono: true }, { title: "pages in memory", number: true }, { title: "mapping", mono: true },
@@ -162,7 +170,7 @@
           place.file && `, ${kept ? `${kept} kept ${kept === 1 ? "stack" : "stacks"} (${bytes(place.cache)})` : "no kept stack"}`),
         place.remark && el("p", { class: "muted" }, `${place.remark}.`),
         place.blocks.length > 0 && legend(),
-        ...place.blocks.map((block) => blockRow(block, largest, page)), ...others.map((one) => threadRow(one, page)),
+        ...few([...others.map((one) => threadRow(one, page)), ...place.blocks.map((block) => blockRow(block, largest, page))]),
         place.more > 0 && el("p", { class: "muted" }, `${place.more} more are in the evidence`)].filter(Boolean));
       list.update(figures(place, page), `Stacks of process ${pid} at ${name}`);
       mark(page.selected);
@@ -176,7 +184,7 @@
 
     page.onStep((step) => {
       const here = data.places.filter((place) => place.step === step);
-      if (here.length && !here.some((place) => place.pid === pid)) pid = here[0].pid;
+      if (here.length) pid = here.some((place) => place.pid === wanted) ? wanted : here[0].pid;
       select.replaceChildren(...here.map((place) => el("option", { value: place.pid, selected: place.pid === pid }, place.pid)));
       choice.hidden = here.length < 2;
       draw();
