@@ -5,6 +5,7 @@
  */
 (() => {
   const { el, svg } = lab;
+  const mono = (...text) => el("span", { class: "mono" }, text);
   const DEEP = 4; // levels of a large tree that are open at first, besides the ways to the pages that were taken
   const SMALL = 40; // lines of a tree that is all open at first
 
@@ -21,7 +22,9 @@
   function became(one, window) {
     if (!one.page) return "";
     if (!window.inspected) return `for the page ${one.page}; the lab did not look into the page tables at ${window.at}`;
-    if (one.is === undefined) return `for the page ${one.page} of a process that the lab did not look into at ${window.at}`;
+    if (one.is === undefined) {
+      return `for the page ${one.page} of a process that the lab did not look into at ${window.at}`;
+    }
     if (one.is === "frame") return `is the frame that the page tables have for ${one.page} at ${window.at}`;
     if (one.is) return `became the ${one.is} table on the way to ${one.page}`;
     return one.now ? `is not on the way to ${one.page}, which has frame ${one.now} at ${window.at}`
@@ -43,13 +46,13 @@
   function names(node) {
     switch (node.k) {
       case "fault": return [el("strong", {}, "page fault")];
-      case "kernel fault": return [el("span", { class: "mono" }, `${node.n}()`),
+      case "kernel fault": return [mono(`${node.n}()`),
         el("span", { class: "fp-tag" }, "for the kernel itself")];
-      case "syscall": return [el("span", { class: "fp-tag" }, "system call"), el("span", { class: "mono" }, node.n, node.d)];
+      case "syscall": return [el("span", { class: "fp-tag" }, "system call"), mono(node.n, node.d)];
       case "page": return [el("strong", {}, node.n === "page" ? "page taken" : `${node.n} taken`)];
-      case "event": return [el("span", { class: "fp-tag" }, "event"), el("span", { class: "mono" }, `${node.n} ${node.d || ""}`)];
+      case "event": return [el("span", { class: "fp-tag" }, "event"), mono(`${node.n} ${node.d || ""}`)];
       case "block": return [el("em", {}, "these calls, in this order")];
-      default: return [el("span", { class: "mono" }, `${node.n}()`)];
+      default: return [mono(`${node.n}()`)];
     }
   }
 
@@ -66,7 +69,8 @@
         ? [" ", el("span", { class: "fp-agree" }, `each is the frame of its page at ${window.at}`)] : null);
     }
     return el("span", { class: "fp-about" }, "at ", some.flatMap((one, at) => [at > 0 ? ", " : "",
-      key(page, `page:${pageOf(one.address)}`, one.address)]), rest, each[0].ip && ` by the instruction at ${each[0].ip}`,
+      key(page, `page:${pageOf(one.address)}`, one.address)]), rest,
+    each[0].ip && ` by the instruction at ${each[0].ip}`,
     node.d && node.k !== "syscall" && `, ${node.d}`);
   }
 
@@ -82,7 +86,8 @@
     const list = el("ul", {}, inner.map((one) => item(one, deep - 1, most, window, page)),
       node.m && el("li", { class: "fp-more" }, `${node.m} more below, in the evidence`));
     const open = deep > 0 || inner.some(holdsPage);
-    const line = el("span", { class: "fp-name" }, node.x > 1 && el("span", { class: "fp-times" }, `${node.x} ×`), names(node),
+    const line = el("span", { class: "fp-name" },
+      node.x > 1 && el("span", { class: "fp-times" }, `${node.x} ×`), names(node),
       node.f && el("span", { class: "fp-flags" }, node.f.join(" ")),
       node.i && el("span", { class: "fp-inlined" }, "contains, inlined: ", el("span", { class: "mono" },
         node.i.map((one) => `${one}()`).join(" › "))),
@@ -100,7 +105,8 @@
     }
     row.append(line);
     if (node.t !== undefined && most > 0) {
-      row.append(el("span", { class: "fp-duration" }, bar(node.t, most), el("span", { class: "fp-micros" }, micros(node.t))));
+      row.append(el("span", { class: "fp-duration" }, bar(node.t, most),
+        el("span", { class: "fp-micros" }, micros(node.t))));
     }
     return el("li", { class: `fp-${node.k.replace(" ", "-")}` }, row, (inner.length || node.m) ? list : null);
   }
@@ -130,7 +136,7 @@
     const all = (open) => root.querySelectorAll(".fp-toggle").forEach((toggle) => toggle.fold(open));
     const counts = window.counts.map(([what, count]) => (count > 1 ? `${what} × ${count}` : what)).join(", ");
     return el("section", { class: "fp-window" },
-      el("h4", {}, "window ", el("span", { class: "mono" }, window.number > 1 ? `${window.name} #${window.number}` : window.name),
+      el("h4", {}, "window ", mono(window.number > 1 ? `${window.name} #${window.number}` : window.name),
         window.seconds !== null && el("span", { class: "fp-note" }, ` ${micros(window.seconds * 1e6)}`)),
       el("p", { class: "muted" }, counts || "nothing that is recorded happened in it", ". ", window.remark, " ",
         window.graph && most > 0 && (emulated
@@ -156,7 +162,7 @@
     host.append(jump, stage);
     if (data.absent.length) {
       host.append(el("p", { class: "fp-note" }, "Of the functions that were looked for this kernel has no symbol of: ",
-        el("span", { class: "mono" }, data.absent.join(", ")), ". The compiler has inlined them, or they are not in it."));
+        mono(data.absent.join(", ")), ". The compiler has inlined them, or they are not in it."));
     }
     const list = lab.table(host, "Calls", ["call", "kind", { title: "times", number: true },
       { title: "µs, all together", number: true }, "about", "evidence"], []);
@@ -176,7 +182,8 @@
         : [el("p", {}, `No window of the trace ended between the checkpoint before and ${name}. `
           + "Choose one of the checkpoints above.")]));
       list.update(here.flatMap((window) => flat(window.nodes, 0, window, page, [])), `Calls before ${name}`);
-      taken.update(here.flatMap((window) => window.pages.map((one) => [one.frame, one.order, one.thread, one.page || "–",
+      taken.update(here.flatMap((window) => window.pages.map((one) => [
+        one.frame, one.order, one.thread, one.page || "–",
         became(one, window) || "–", one.gfp, one.chain.join(" › "), link(page, window.file, one.line)])),
       `Pages taken before ${name}`);
       mark(page.selected);
