@@ -23,9 +23,12 @@ from orchestrator.report.results import CaseResult, Results, Verdict
 from orchestrator.rundir import RunDirectory
 
 BUDGET = 2_500_000  # bytes of the whole file
+PICTURES_BUDGET = 1_800_000  # bytes of the pictures' data of one case
 MAX_BRIEF = 12  # findings that did not pass which a case without pictures shows in full
 MAX_STEPS = 2000  # checkpoints
 MAX_CASES = 1000
+AMONG = 3  # level of the heading of a case among others
+MAX_MISFITS = 3  # cases too large for the room that is left, after which no other is tried
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Section:
 
     anchor: str
     result: CaseResult
-    level: int  # of its heading: 1 alone on the page, 2 among others
+    level: int  # of its heading: 1 alone on the page, AMONG others
     pictures: tuple[Drawn, ...]
     excerpts: Excerpts
     shown: tuple[Finding, ...]  # in full
@@ -72,12 +75,16 @@ def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Marku
     """Every case in brief, and in full while the file has room: first those which did not pass."""
     found = list(enumerate(cases))
     parts = [_html(_brief(one, f"c{index}"), known) for index, one in found]
-    room = BUDGET - sum(map(len, parts))
+    room = BUDGET - sum(map(len, parts)) - len(shell.document("", Markup(), (), styles(), scripts()))
+    misfits = 0
     for index, one in sorted(found, key=lambda item: item[1].verdict is Verdict.PASS):
-        whole = _html(_whole(one, f"c{index}", 2), known)
+        whole = _html(_whole(one, f"c{index}", AMONG), known)
         cost = len(whole) - len(parts[index])
         if cost > room:
-            break
+            misfits += 1
+            if misfits == MAX_MISFITS:
+                break
+            continue
         parts[index], room = whole, room - cost
     return parts
 
@@ -85,7 +92,7 @@ def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Marku
 def _whole(one: CaseResult, anchor: str, level: int) -> Section:
     pictures: tuple[Drawn, ...] = ()
     if one.record is not None and one.directory is not None:
-        pictures = drawn(Run(RunDirectory(one.directory), one.record), BUDGET)
+        pictures = drawn(Run(RunDirectory(one.directory), one.record), PICTURES_BUDGET)
     findings = tuple(case.ordered(one.findings))
     wanted = [*cited(findings), *(line for picture in pictures for line in picture.wants)]
     return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True)
@@ -95,7 +102,7 @@ def _brief(one: CaseResult, anchor: str) -> Section:
     findings = case.ordered(one.findings)
     shown = tuple(finding for finding in findings if finding.outcome is not Outcome.PASS)[:MAX_BRIEF]
     rest = tuple(findings[len(shown) :])
-    return Section(anchor, one, 2, (), _excerpts(anchor, one, cited(shown)), shown, rest, False)
+    return Section(anchor, one, AMONG, (), _excerpts(anchor, one, cited(shown)), shown, rest, False)
 
 
 def _excerpts(anchor: str, one: CaseResult, wanted: Iterable[Evidence]) -> Excerpts:
