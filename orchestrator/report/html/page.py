@@ -124,7 +124,7 @@ def _html(section: Section, known: Mapping[str, str]) -> Markup:
     return shell.render(
         "case.html", case=section, result=result, h=section.level, mark=case.mark,
         verdict=case.mark(result.verdict, result.word), alarm=case.alarm(result), subject=case.subject(result),
-        summary=record.case.get("summary", "") if record else "", counts=case.counts(result.findings),
+        summary=record.case.get("summary", "") if record else "", counts=result.counted,
         facts=case.facts(result), claims=case.claim_rows(result.findings, known),
         paper=case.paper(record, result.directory) if record and section.whole else None,
         messages=record.messages if record else [], left_out=record.left_out if record else {},
