@@ -1,8 +1,8 @@
 """The page of results: what was asked, on what it ran, whether it held; then pictures, findings, evidence, record.
 
-Pure: it reads the run directories that the results name, and nothing else. The file stays below ``BUDGET``: of many
-cases those that did not pass come first with their pictures, then as many others as there is room for. What is left
-out is said, and how to get it.
+Pure: it reads the run directories that the results name, and what the claims state from the lab's own catalogue. The
+file stays below ``BUDGET``: of many cases those that did not pass come first with their pictures, then as many others
+as there is room for. What is left out is said, and how to get it.
 """
 
 from __future__ import annotations
@@ -158,17 +158,15 @@ class Overview:
 
 
 def _overview(cases: Iterable[CaseResult]) -> Overview:
-    named = [(f"c{index}", one) for index, one in enumerate(cases)]
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
-    for _, one in named:
-        release, glibc = pairs.get((one.kernel, one.userland), ("", ""))
-        pairs[one.kernel, one.userland] = (release or one.release, glibc or one.glibc)
-    scenarios = dict.fromkeys(one.scenario for _, one in named)
-    rows = tuple(
-        (scenario, tuple(Cell(tuple((anchor, one) for anchor, one in named
-                                    if (one.scenario, one.kernel, one.userland) == (scenario, *pair)))
-                         for pair in pairs))
-        for scenario in scenarios)  # fmt: skip
+    cells: dict[str, dict[tuple[str, str], list[tuple[str, CaseResult]]]] = {}
+    for index, one in enumerate(cases):
+        pair = one.kernel, one.userland
+        release, glibc = pairs.get(pair, ("", ""))
+        pairs[pair] = (release or one.release, glibc or one.glibc)
+        cells.setdefault(one.scenario, {}).setdefault(pair, []).append((f"c{index}", one))
+    rows = tuple((scenario, tuple(Cell(tuple(there.get(pair, ()))) for pair in pairs))
+                 for scenario, there in cells.items())  # fmt: skip
     return Overview(tuple((*pair, *measured) for pair, measured in pairs.items()), rows)
 
 
