@@ -29,6 +29,9 @@ lazy.add(app, "matrix", "matrix:matrix",
          "Run scenarios on pairs of kernel and userland side by side, and show one table.")
 lazy.add(app, "check", "check:check",
          "Evaluate the evidence of a run again, against the scenario as it is now. Changes nothing there.")
+lazy.add(app, "report", "report:report",
+         "Report what is in DIR, as it was found when it ran: nothing is run, or evaluated again (`lab check` does "
+         "that).")
 lazy.add(app, "inspect", "inspect:inspect",
          "Show the whole story of one address at one checkpoint, from the evidence of a run, without a guest.")
 lazy.add(app, "list", "listing:list_",
