@@ -17,8 +17,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 help:
 	@echo 'make run [SCENARIO=brk] [ARGS=…]   set up, then run a scenario in a guest'
 	@echo 'make test                          set up, then lint, types, unit tests, real guests'
-	@echo 'make bench                         boot, build and start-up, measured against bare QEMU'
-	@echo 'make clean                         remove .venv (the cache: lab image prune --all)'
+	@echo 'make bench                         boots, commands, builds, measured against bare QEMU and virtme-ng'
+	@echo 'make clean                         remove .venv and .venv-bench (the cache: lab image prune --all)'
 
 run: $(VENV)/.installed
 	@$(LAB) run $(SCENARIO) $(ARGS)
@@ -38,7 +38,7 @@ guest: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal tests/guest
 
 bench: $(VENV)/.installed-dev
-	$(VENV)/bin/python tests/benchmarks/bench.py
+	$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
 
 setup: $(VENV)/.installed
 
@@ -85,4 +85,4 @@ packages:
 	{ test -n "$(call PY)" || { echo 'No Python 3.11 or newer with venv could be found or installed here; set PYTHON=/path/to/python.'; exit 3; }; }
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-bench
