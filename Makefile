@@ -11,13 +11,14 @@ LAB := $(VENV)/bin/lab
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: run test lint unit guest bench setup packages clean help
+.PHONY: run test lint unit guest bench soak setup packages clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run [SCENARIO=brk] [ARGS=…]   set up, then run a scenario in a guest'
 	@echo 'make test                          set up, then lint, types, unit tests, real guests'
 	@echo 'make bench                         boots, commands, builds, measured against bare QEMU and virtme-ng'
+	@echo 'make soak                          200 runs in a row and 16 guests at once: nothing may grow'
 	@echo 'make clean                         remove .venv and .venv-bench (the cache: lab image prune --all)'
 
 run: $(VENV)/.installed
@@ -39,6 +40,9 @@ guest: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
+
+soak: $(VENV)/.installed-dev
+	$(VENV)/bin/python tests/benchmarks/soak.py $(ARGS)
 
 setup: $(VENV)/.installed
 
