@@ -44,8 +44,9 @@ They hold for the host below only; the ratios carry over.
   Cold boots, warm goes on from a saved state. The userland is the default one.
 - **virtme-ng, uname -r**: the peer, from PyPI: `vng --disable-kvm --exec`, on the host's root file system by virtiofs
   (Debian's cloud kernels have no 9p), with the lab's emulator and kernel image, the modules of the kernel's packages,
-  and the same memory and number of processors. kmod, busybox and virtiofsd are Debian's. udev, which this host need
-  not have, is not waited for: the command finds the port of its output itself.
+  and the same memory and number of processors. kmod, busybox and virtiofsd are Debian's. Its guest starts the host's
+  udev; on a host that has none, Debian's is put beneath /usr. **no udev**: without, where the host has none; then
+  virtme-ng knows neither the command's output nor its exit status, and the command writes to the port itself.
 - **lab exec -- uname -r**: the same task by the lab, cold (a boot) and warm.
 - **lab run brk -q**: the whole command with everything in the cache, report and looks inside included; cold against a
   bare boot of the same kernel, warm against cold.
@@ -82,13 +83,10 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def beside_peers(prepared: Prepared, scratch: Path, failed: dict[str, str]) -> list[Subject]:
     """What is measured on the peers' kernel besides its boots; a peer that can't be measured is in ``failed``."""
-    rival = peers.name(prepared.kernel.name)
-    found = []
-    try:
-        found.append(peers.virtme(prepared, scratch))
-    except (LabError, OSError) as error:
-        failed[rival] = str(error)
-    return [*found, *subjects.commands(prepared, rival, PEER_AIMS), *subjects.runs(prepared, scratch)]
+    found = peers.virtme(prepared, scratch, failed)
+    rivals = [peers.name(prepared.kernel.name), *(subject.name for subject in found)]
+    return [*found, *subjects.commands(prepared, tuple(dict.fromkeys(rivals)), PEER_AIMS),
+            *subjects.runs(prepared, scratch)]  # fmt: skip
 
 
 def everything(options: argparse.Namespace, scratch: Path, failed: dict[str, str]) -> tuple[list[Subject], Prepared]:

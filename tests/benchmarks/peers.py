@@ -3,11 +3,17 @@
 It is no part of the lab: it lives in a folder of its own (.venv-bench), with what it needs of a host. That comes from
 Debian packages, so that a host without it can be measured and nothing has to be installed: busybox and kmod for its
 initramfs, and virtiofsd, because Debian's cloud kernels have no 9p.
+
+Its guest has the host's root file system, so what it costs depends on the host, on udev most: with it all devices of
+the guest are announced to udev before the command runs, which takes as long again; without it virtme-ng finds neither
+the port for the command's output nor that for its exit status. A host without udev is measured as it is, and once more
+with Debian's udev beneath its /usr, in a mount namespace.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -18,7 +24,7 @@ from pathlib import Path
 
 from subjects import Sample, Subject, bare_name, check_said, child
 
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, LabError
 from orchestrator.model import Kernel
 from orchestrator.pieces import Store, debs
 from orchestrator.pieces.packages import Suite
@@ -27,25 +33,58 @@ from orchestrator.prepare import Prepared
 VERSION = "1.42"
 PLACE = Path(__file__).parents[2] / ".venv-bench"
 SUITE = "trixie"
-PACKAGES = ("busybox-static", "kmod", "liblzma5", "virtiofsd")
+TOOLS = ("busybox-static", "kmod", "liblzma5", "virtiofsd")
 FOLLOW = re.compile(r"lib(?!c-|debconf)|zlib1g$")
 PATIENCE = 300.0  # seconds
-# virtme-ng finds its ports by names that udev gives. On a host without udev the command looks for the one that is its
-# standard output by itself; where virtme-ng has that open, the second uname writes to it.
-COMMAND = ("for p in /sys/class/virtio-ports/*; do read n <$p/name; "
-           "[ $n = virtme.stdout ] && { uname -r >/dev/${p##*/} || uname -r; }; done")
-STATUSES = (0, 255)  # 255: it found no port for the exit status either
+UDEV = ("/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd")  # where virtme-ng-init looks
+BENEATH = 'mount -t overlay overlay -o "lowerdir=/usr:$1" /usr && shift && exec "$@"'
+# Without udev the ports have no names in /dev: the command looks for that of its output by itself.
+ITSELF = ("for p in /sys/class/virtio-ports/*; do read n <$p/name; "
+          "[ $n = virtme.stdout ] && uname -r >/dev/${p##*/}; done; true")
+NO_STATUS = 255  # vng's exit status where there is no port for it either
 
 
-def name(kernel: str) -> str:
+def name(kernel: str, udev: bool = True) -> str:
     """What the table calls it."""
-    return f"{kernel}: virtme-ng {VERSION}, uname -r"
+    return f"{kernel}: virtme-ng {VERSION}, {'' if udev else 'no udev, '}uname -r"
 
 
-def virtme(prepared: Prepared, scratch: Path) -> Subject:
-    """The subject, tried once. Raises LabError or OSError where virtme-ng can't be had or does not run here."""
+def virtme(prepared: Prepared, scratch: Path, failed: dict[str, str]) -> list[Subject]:
+    """The subjects that work, each tried once; for those that do not, ``failed`` has the reason by their names."""
+    kernel = prepared.kernel
+    has_udev = any(Path(path).exists() for path in UDEV)
+    wanted = [True] if has_udev else [False, True]
+    try:
+        argv, extra = _command(prepared, scratch)
+        store = Store(cache=prepared.cache)
+    except (LabError, OSError) as error:
+        failed.update({name(kernel.name, udev): str(error) for udev in wanted})
+        return []
+
+    def measure(udev: bool) -> Sample:
+        words = [*argv, "uname -r" if udev else ITSELF]
+        if udev and not has_udev:
+            words = _beneath(_packages(store, _codename(), ("udev",)), words)
+        sample, output = child(words, extra, (0,) if udev else (0, NO_STATUS), PATIENCE)
+        check_said(kernel.release, output, words)
+        return sample
+
+    found = []
+    for udev in wanted:
+        try:
+            measure(udev)  # the first one makes modules.dep as well
+        except (LabError, OSError) as error:
+            failed[name(kernel.name, udev)] = str(error)
+            continue
+        found.append(Subject(name(kernel.name, udev), lambda udev=udev: measure(udev),  # type: ignore[misc]
+                             bare_name(kernel.name), foreign=True))  # fmt: skip
+    return found
+
+
+def _command(prepared: Prepared, scratch: Path) -> tuple[list[str], dict[str, str]]:
+    """vng with all options but the guest's command, and its environment."""
     store = Store(cache=prepared.cache)
-    tools = _tools(store)
+    tools = _packages(store, SUITE, TOOLS)
     _install()
     programs = scratch / "virtme-ng"
     programs.mkdir()
@@ -53,18 +92,21 @@ def virtme(prepared: Prepared, scratch: Path) -> Subject:
     image = _kernel(store, prepared.kernel, scratch)
     argv = [
         str(PLACE / "bin/vng"), "--run", str(image), "--disable-kvm", "--cpus", str(prepared.recipe.cpus),
-        "--memory", f"{prepared.recipe.memory}M", "--busybox", str(tools / "usr/bin/busybox"), "--exec", COMMAND,
+        "--memory", f"{prepared.recipe.memory}M", "--busybox", str(tools / "usr/bin/busybox"), "--exec",
     ]  # fmt: skip
     path = f"{programs}:{PLACE / 'bin'}:{os.environ.get('PATH', os.defpath)}"
-    extra = {"PATH": path, "HOME": str(programs)}  # HOME: none of the user's own settings
+    return argv, {"PATH": path, "HOME": str(programs)}  # HOME: none of the user's own settings
 
-    def measure() -> Sample:
-        sample, output = child(argv, extra, STATUSES, PATIENCE)
-        check_said(prepared.kernel.release, output, argv)
-        return sample
 
-    measure()  # the first one makes modules.dep
-    return Subject(name(prepared.kernel.name), measure, bare_name(prepared.kernel.name), foreign=True)
+def _beneath(packages: Path, words: Sequence[str]) -> list[str]:
+    """A command that sees the host's /usr filled up with what the packages have and the host lacks."""
+    root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return ["unshare", "--mount", *root, "sh", "-c", BENEATH, "sh", str(packages / "usr"), *words]
+
+
+def _codename() -> str:
+    """The host's own suite: what runs on its libc. (Another distribution than Debian has none at the mirror.)"""
+    return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
 
 
 def _install() -> None:
@@ -84,14 +126,14 @@ def _run(*argv: str) -> str:
     return done.stdout
 
 
-def _tools(store: Store) -> Path:
-    """Debian's packages, unpacked; fetched once. Raises PieceError or HostError."""
-    root = PLACE / "tools"
+def _packages(store: Store, suite: str, names: Sequence[str]) -> Path:
+    """Debian's packages with their libraries, unpacked; fetched once. Raises PieceError or HostError."""
+    root = PLACE / f"{suite}-{names[0]}"
     if root.is_dir():
         return root
-    pins = Suite(SUITE, store.folder / "apt", store.mirror).closure(list(PACKAGES), FOLLOW)
+    pins = Suite(suite, store.folder / "apt", store.mirror).closure(list(names), FOLLOW)
     store.archive.fetch(pins, lambda: store.mirror)
-    fresh = PLACE / "tools.new"
+    fresh = root.with_suffix(".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     debs.merge_links(fresh)

@@ -166,17 +166,19 @@ def _run(scratch: Path, kernel: str, *words: str) -> Sample:
     return replace(sample, note=f"a warm run of {kernel} was not restored: {record.get('messages')}")
 
 
-def commands(prepared: Prepared, rival: str, aims: Mapping[str, str]) -> list[Subject]:
-    """`lab exec -- uname -r`, cold and warm, against the subject ``rival``; ``aims`` for "cold" and "warm" are of the
+def commands(prepared: Prepared, rivals: Sequence[str], aims: Mapping[str, str]) -> list[Subject]:
+    """`lab exec -- uname -r`, cold and warm, against the subjects ``rivals``; ``aims`` for "cold" and "warm" are of the
     CPU time."""
     name = prepared.kernel.name
     cold, warm = f"{name}: lab exec --cold -- uname -r", f"{name}: lab exec -- uname -r"
     _command(prepared)
     to_bare, to_cold = {"cpu": f"ratio ≤ {BOOT_AIM}"}, {"wall": f"ratio < {WARM_EXEC_AIM}"}
+    of_cold, of_warm = ({rival: {"cpu": aims[how]} for rival in rivals[1:]} for how in ("cold", "warm"))
     return [
-        Subject(cold, lambda: _command(prepared, "--cold"), rival, {"cpu": aims["cold"]}, {bare_name(name): to_bare}),
-        Subject(warm, lambda: _command(prepared), rival, {"cpu": aims["warm"]}, {cold: to_cold}),
-    ]
+        Subject(cold, lambda: _command(prepared, "--cold"), rivals[0], {"cpu": aims["cold"]},
+                {**of_cold, bare_name(name): to_bare}),
+        Subject(warm, lambda: _command(prepared), rivals[0], {"cpu": aims["warm"]}, {**of_warm, cold: to_cold}),
+    ]  # fmt: skip
 
 
 def _command(prepared: Prepared, *words: str) -> Sample:
