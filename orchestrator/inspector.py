@@ -7,6 +7,7 @@ goes wrong while the guest's memory is read is the guest's doing: it is said, ev
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,15 @@ def make(case: Case, prepared: Prepared) -> Inspector | None:
     """
     if case.inspect is None:
         return None
+    threading.Thread(target=_import_drgn, daemon=True).start()  # while the guest comes up
     return Inspector(prepared.find_symbols(), prepared.cache, own_kernel=prepared.kernel.piece is None)
+
+
+def _import_drgn() -> None:
+    from orchestrator import symbols
+    from orchestrator.collect import heap_of, kernel
+
+    assert symbols and heap_of and kernel
 
 
 @dataclass

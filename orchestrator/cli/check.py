@@ -25,12 +25,12 @@ def check(
     ] = False,
 ) -> None:
     """Evaluate the evidence of a run again, against the scenario as it is now. Changes nothing there."""
-    from orchestrator import experiment
+    from orchestrator import judgement
     from orchestrator.cli import show
     from orchestrator.cli.outputs import Outputs
 
     outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
     outputs.check()
-    record, place = experiment.check(directory, scenario)
+    record, place = judgement.check(directory, scenario)
     show.report(record, place, outputs, verbose)
     raise typer.Exit(record.exit_code)

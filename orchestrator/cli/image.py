@@ -11,11 +11,9 @@ from orchestrator.cli import options
 if TYPE_CHECKING:
     from orchestrator.pieces import Store
 
-app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 _MIB = 1 << 20
 
 
-@app.command("list")
 def list_() -> None:
     """Show all kernels, userlands, sysroots, emulators, symbols and images: version, locked, cached, size."""
     from orchestrator.machine.saved import States, limit_mib
@@ -40,7 +38,6 @@ def list_() -> None:
                "(LAB_STATES_MIB)")  # fmt: skip
 
 
-@app.command()
 def build(
     names: Annotated[
         list[str] | None, typer.Argument(help="Images or pieces (6.1, bookworm, kernel/6.1, symbols/kernel-6.1).")
@@ -74,7 +71,6 @@ def build(
         typer.echo(f"{piece.kind:<9} {piece.name:<18} {piece.version:<18} {piece.path}{drift}")
 
 
-@app.command("lock")
 def lock_(
     update: Annotated[bool, typer.Option("--update", help="Also move what is locked to what the mirror has.")] = False,
     mirror: options.Mirror = None,
@@ -88,7 +84,6 @@ def lock_(
     typer.echo("\n".join(changes) if changes else "nothing has changed")
 
 
-@app.command()
 def verify(
     mirror: options.Mirror = None, locked: options.Locked = False, quiet: options.Quiet = False
 ) -> None:
@@ -102,7 +97,6 @@ def verify(
         raise typer.Exit(3)
 
 
-@app.command()
 def prune(
     everything: Annotated[bool, typer.Option("--all", help="Remove all that no process uses.")] = False,
     keep_days: Annotated[

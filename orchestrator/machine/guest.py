@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -136,11 +137,9 @@ class Guest:
             if self._from(states, key):
                 return True
             patience = min(self.limits.boot, max(0.0, self.deadline - time.monotonic()))
-            with states.making(key, self.recipe.memory << 20, patience) as place:
+            with states.making(key, patience) as place:
                 if self._from(states, key):  # somebody else has made it meanwhile
                     return True
-                if place is None:
-                    raise Unusable(f"no room for it in {states.folder}")
                 self._attempt(lambda: self._make(states, key, place), "saved")
                 self._running = None
             if self._from(states, key):
@@ -161,6 +160,7 @@ class Guest:
             except (GuestError, HostError, LimitError) as error:
                 if time.monotonic() >= self.deadline:
                     raise
+                self._put_aside("console-restored.log")
                 raise Unusable(f"a guest did not come up from it: {error.message}") from None
             self.state = state.saved
             return True
@@ -201,11 +201,15 @@ class Guest:
         progress.note(f"boot failed, trying once more: {error.message}")
         if on_trial:
             self.recipe = replace(self.recipe, accelerator="tcg")
-        if self.log is not None and self.log.exists():
-            self.log.replace(self.log.with_name("console-1.log"))
+        self._put_aside("console-1.log")
         self._attempt(self._boot, "booted")
         if self.fall_back is not None and on_trial:
             self.fall_back(error.message)
+
+    def _put_aside(self, name: str) -> None:
+        """What the console said is kept when another try overwrites its log."""
+        if self.log is not None and self.log.exists():
+            self.log.replace(self.log.with_name(name))
 
     def _attempt(self, work: Callable[[], None], how: str) -> None:
         attempt = Attempt(len(self.attempts) + 1, how=how)
@@ -274,4 +278,12 @@ def ending_of(error: BaseException) -> Ending:
 
 
 def _import_paramiko() -> None:
-    import paramiko  # noqa: F401
+    """paramiko without invoke: 110 modules, which it uses for a line of ssh_config that nobody reads here."""
+    absent = "invoke" not in sys.modules
+    if absent:
+        sys.modules["invoke"] = None  # type: ignore[assignment]  # an ImportError, which paramiko expects
+    try:
+        import paramiko  # noqa: F401
+    finally:
+        if absent:
+            del sys.modules["invoke"]  # whoever else wants it may have it

@@ -22,11 +22,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from orchestrator import progress
 
 FORMAT = 1  # of a state; another one is never read
 LIMIT = 6 << 10  # MiB on disk, all states together, where LAB_STATES_MIB does not say otherwise
-SPARE = 1 << 30  # bytes of the disk that stay free
+SPARE = 2 << 30  # bytes of the disk that must be free: QEMU dies where its memory can't grow (SIGBUS)
 MAX_SMALL = 32 << 20  # bytes of devices, console, state.json
 PAGE = 4096
 _FILES = ("ram", "devices", "console")
@@ -105,23 +105,36 @@ class States:
             (folder / "stamp").write_text(stamp)
 
     @contextlib.contextmanager
-    def making(self, key: str, memory: int, patience: float) -> Iterator[Path | None]:
-        """A folder in which a state of ``memory`` bytes may be made, by nobody else meanwhile; `keep` it in the block.
-        None where there is no room for it. Raises Unusable if somebody else makes it for longer than ``patience``
-        seconds."""
+    def making(self, key: str, patience: float) -> Iterator[Path]:
+        """A folder in which a state may be made, by nobody else meanwhile; `keep` it in the block. Raises Unusable
+        where there is no room for it, or if somebody else makes it for longer than ``patience`` seconds."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f".{key}.lock", timeout=patience):
-                room = memory <= self._limit and shutil.disk_usage(self.folder).free >= memory + SPARE
-                if not room:
-                    yield None
-                    return
+            with self._alone(key, patience):
+                if shutil.disk_usage(self.folder).free < SPARE:
+                    raise Unusable(f"the disk of {self.folder} is almost full")
                 with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-", ignore_cleanup_errors=True) as place:
                     yield Path(place)
-        except Timeout:
-            raise Unusable("somebody else is making it") from None
         except OSError as error:
-            raise Unusable(f"it can't be made in {self.folder}: {error.strerror}") from None
+            raise Unusable(f"it can't be made in {self.folder}: {error.strerror or error}") from None
+
+    @contextlib.contextmanager
+    def _alone(self, key: str, patience: float) -> Iterator[None]:
+        from filelock import FileLock, Timeout  # it loads asyncio: not for who only restores
+
+        lock = FileLock(self.folder / f".{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            try:
+                with progress.step("waiting for another guest that is being saved"):
+                    lock.acquire(timeout=patience)
+            except Timeout:
+                raise Unusable("somebody else is making it") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def keep(self, key: str, place: Path, *, kernel: str, userland: str, seconds: float, memory: int) -> None:
         """What was made in ``place`` becomes the state of that key; the least recently used ones go, where all
@@ -133,7 +146,9 @@ class States:
             made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             saved = Saved(FORMAT, made, kernel, userland, round(seconds, 3), memory, digests)
             (place / "state.json").write_text(json.dumps(asdict(saved), indent=1) + "\n")
-            os.fchmod(ram, 0o400)
+            os.fchmod(ram, 0o444)  # nothing in it is a secret: the guest had no keys yet
+            (place / "devices").chmod(0o644)
+            place.chmod(0o755)
             (place / "stamp").write_text(_stamp(ram))
         self.drop(key)
         place.rename(self.folder / key)
@@ -252,8 +267,8 @@ def size_on_disk(folder: Path) -> int:
 
 
 def _remove(folder: Path) -> None:
-    """By one rename first: half a state is never left under its name."""
+    """By one rename first: half a state is never left under its name. Somebody else's stays."""
     away = folder.with_name(f".gone-{folder.name}-{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         folder.rename(away)
         shutil.rmtree(away, ignore_errors=True)

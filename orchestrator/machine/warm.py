@@ -118,6 +118,7 @@ def restore(recipe: Recipe, state: State, identity: Identity, log: Path | None, 
         until = min(begin + limits.boot, deadline)
         running.greet(limits, begin, until)
         _capable(running)
+        running.monitor.execute("migrate-set-parameters", **{"announce-rounds": 0})  # nobody else is on its network
         running.monitor.execute("migrate-incoming", uri=f"file:/proc/self/fd/{state.devices}")
         _await_end(running, until)  # before it, what is said to the serial port would be lost
         running.console.say(own_line(identity, time.time_ns(), os.urandom(SEED)))

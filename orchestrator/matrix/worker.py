@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from orchestrator import experiment, host, inspector, progress, recording, session
+from orchestrator import host, inspector, judgement, progress, recording, session
 from orchestrator.errors import LabError
 from orchestrator.machine.guest import Guest
 from orchestrator.matrix import residue
@@ -167,7 +167,7 @@ class Worker:
         try:
             with contextlib.suppress(LabError), recording.recorded(record, directory):  # which has recorded it
                 left = self._in_guest(order, record, directory)
-            experiment.judge(record, directory, order.case.scenario)
+            judgement.judge(record, directory, order.case.scenario)
             _compare(order.first, record)
             directory.save(record)
         except KeyboardInterrupt:

@@ -57,7 +57,7 @@ def test_a_proved_kvm_that_does_not_boot_a_guest_gives_way_to_tcg(lab: Lab, monk
     forged = accelerator.Accelerator("kvm", "forged for a test", "loop and kernel")
     accelerator._remember(cache, forged)
     monkeypatch.setattr("orchestrator.resources.cache", lambda: cache)
-    done = lab("run", "brk", "-o", "run", env={"LAB_CACHE": str(cache)})
+    done = lab("run", "brk", "--no-inspect", "-o", "run", env={"LAB_CACHE": str(cache)}, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     record = lab.record("run")
     assert len(record.boots) == 2 and record.emulator["accelerator"] == "tcg"

@@ -175,17 +175,19 @@ def test_a_damaged_heap(tmp_path: Path) -> None:
                *walk(BEFORE[:3], tail="", broken={"at": at[3], "why": "its size is 0x0"}),
                bin_of("unsorted", 1, [at[2], stray], broken=broken), thread(),
                check("walk-ends-at-top", ok=False, detail="its size is 0x0", glibc="corrupted top size", at=at[3]),
-               check("sizes"), {"is": "broken", "what": "threads", "why": "no TLS"}]  # fmt: skip
+               check("narenas", ok=False, detail="2, and the ring has 1"), check("sizes"),
+               {"is": "broken", "what": "threads", "why": "no TLS"}]  # fmt: skip
     picture = drawn(run_of(tmp_path / "run", records))
     (moment,) = picture["moments"]
     assert [(flaw["what"], flaw["at"]) for flaw in moment["flaws"]] == [
-        ("walk-ends-at-top", hex(at[3])), ("main_arena", ""), ("unsorted 1 of main_arena", hex(stray)), ("threads", ""),
+        ("walk-ends-at-top", hex(at[3])), ("narenas", ""), ("main_arena", ""),
+        ("unsorted 1 of main_arena", hex(stray)), ("threads", ""),
     ]  # fmt: skip
     (row,) = moment["lists"]
     assert members(picture, moment, row) == [at[2], stray] and row[-1]["broken"]["at"] == hex(stray)
     cited = [json.loads((tmp_path / "run" / file).read_text().splitlines()[line - 1])
              for file, line in picture["evidence"]]  # fmt: skip
-    assert [one["is"] for one in cited] == ["check", "arena", "bin", "broken"]
+    assert [one["is"] for one in cited] == ["check", "check", "arena", "bin", "broken"]
 
 
 MANY = 100_000

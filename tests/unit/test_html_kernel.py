@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inspect_samples import FRAME, PAGE, PID, RW, TRACE, ZERO, checkpoint, heap, kernel, made, table_frame, write
 from synthetic_run import Builder, brk
+from thread_samples import BLOCK, SIZE, kept, thread, threaded
 
 from orchestrator.collect.graph import parse_graph
-from orchestrator.collect.lines import Document
+from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.inspection import bits
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Finding, Outcome
@@ -149,6 +151,18 @@ def test_damaged_kernel_objects_are_told(run: Builder) -> None:
     assert found is not None
     assert [place["step"] for place in found["places"]] == [0, 2]
     assert "01-touched/kernel/214.jsonl" in found["troubles"][0]
+    for name in ("00-start", "02-freed"):
+        run.directory.write(f"evidence/{name}/kernel/214.jsonl", b"")
+    with pytest.raises(EvidenceError, match=r"00-start/kernel/214\.jsonl"):
+        page_tables.data(opened(run))
+
+
+def test_a_damaged_heap_is_the_reason_for_no_blocks(tmp_path: Path) -> None:
+    run = threaded(tmp_path / "run")
+    file = f"{run.record.checkpoints[0].directory}/heap/{PID}.jsonl"
+    run.directory.write(file, b"nonsense\n")
+    found = thread_stacks.data(opened(run))
+    assert found is not None and file in found["places"][0]["remark"]
 
 
 def test_many_mappings_and_notes_are_bounded(run: Builder) -> None:
@@ -241,9 +255,26 @@ def test_a_trace_that_lost_records_says_so(run: Builder) -> None:
     assert found is not None and "3 records" in found["windows"][0]["problem"]
 
 
-def test_a_garbled_trace_is_told_or_nothing(run: Builder) -> None:
+def test_a_trace_of_other_programs_too_says_so(run: Builder) -> None:
+    run.directory.write("evidence/environment/trace", b"filter set_event_pid refused Invalid argument\n")
+    found = fault_path.data(opened(run))
+    assert found is not None and "not limited to the program" in found["troubles"][0]
+
+
+def test_a_fault_of_another_process_is_not_held_against_these_page_tables(run: Builder) -> None:
+    text = TRACE.replace("program-214", "program-999")
+    run.directory.write("evidence/01-touched/trace/events", text.encode())
+    found = fault_path.data(opened(run))
+    assert found is not None and found["windows"][0]["pages"][1]["is"] == "frame"  # it is for a VMA object of 214's
+    run.directory.write("evidence/01-touched/trace/events", re.sub("vma=0x[0-9a-f]+", "vma=0x1", text).encode())
+    found = fault_path.data(opened(run))
+    assert found is not None and "is" not in found["windows"][0]["pages"][1]
+
+
+def test_a_garbled_trace_is_told(run: Builder) -> None:
     run.directory.write("evidence/01-touched/trace/events", b"nonsense\n")
-    assert fault_path.data(opened(run)) is None
+    with pytest.raises(EvidenceError, match=r"01-touched/trace/events:1"):
+        fault_path.data(opened(run))
 
 
 def test_a_graph_without_end_is_bounded() -> None:
@@ -271,43 +302,6 @@ def test_a_large_tree_is_pruned_from_below() -> None:
 
 
 # -- stacks of threads ---------------------------------------------------------------------------------
-
-BLOCK = 0x7F2710000000
-SIZE = 0x21000
-
-
-def thread(tid: int) -> dict[str, Any]:
-    return {"is": "thread", "tid": tid, "pthread": BLOCK + SIZE - 0x940, "pthread_tid": tid, "stackblock": BLOCK,
-            "stackblock_size": SIZE, "guardsize": 4096, "arena": 0, "tcache": 0, "tcache_state": "none",
-            "cached": False, "broken": None}  # fmt: skip
-
-
-def kept() -> dict[str, Any]:
-    return {"is": "stack", "pthread": BLOCK + SIZE - 0x940, "tid": 0, "stackblock": BLOCK, "stackblock_size": SIZE,
-            "guardsize": 4096, "broken": None}  # fmt: skip
-
-
-def threaded(path: Path, guard: str = "---p", entry: tuple[int, int, str] | None = None) -> Builder:
-    """A thread, its stack in the cache, another thread in the same block."""
-    run = Builder(path)
-    for name, record in (("first", thread(301)), ("joined", kept()), ("second", thread(302))):
-        run_at(run, name, "")
-        pages = {BLOCK + SIZE - 0x1000: (0x77, RW, "a")}
-        if entry is not None:
-            pages[BLOCK] = entry
-        write(run, name, "kernel", kernel(pages, []))
-        write(run, name, "heap", [*heap("uuuuT", []), record])
-        folder = run.record.checkpoints[-1].directory
-        maps = f"{BLOCK:x}-{BLOCK + 0x1000:x} {guard} 00000000 00:00 0 \n" \
-               f"{BLOCK + 0x1000:x}-{BLOCK + SIZE:x} rw-p 00000000 00:00 0 \n"
-        run.directory.write(f"{folder}/proc/{PID}/maps", maps.encode())
-        run.directory.file(f"{folder}/proc/{PID}/smaps").unlink()
-        run.directory.write(f"{folder}/proc/{PID}/task/{PID}/syscall", b"running\n")
-        if record["is"] == "thread":
-            line = f"202 0x1 0x2 0x0 0x0 0x0 0xffffffff {BLOCK + SIZE - 0x1240:#x} 0x7f27130000aa\n"
-            run.directory.write(f"{folder}/proc/{PID}/task/{record['tid']}/syscall", line.encode())
-    return run
-
 
 def test_a_block_and_its_later_thread(tmp_path: Path) -> None:
     found = thread_stacks.data(opened(threaded(tmp_path / "run")))

@@ -19,8 +19,7 @@ KEY = "k" * 32
 
 def make(states: States, key: str = KEY, content: bytes = b"kernel") -> Path:
     """A state whose memory holds ``content`` in its third page, and holes elsewhere."""
-    with states.making(key, SIZE, patience=5) as place:
-        assert place is not None
+    with states.making(key, patience=5) as place:
         with (place / "ram").open("wb") as ram:
             ram.truncate(SIZE)
             ram.seek(2 * PAGE)
@@ -159,15 +158,15 @@ def test_the_least_recently_used_states_go_first(tmp_path: Path) -> None:
     assert {key[0] for key in states.sizes()} == {"2"}
 
 
-def test_a_state_larger_than_the_limit_is_not_made(tmp_path: Path) -> None:
-    with States(tmp_path, limit=SIZE - 1).making(KEY, SIZE, patience=1) as place:
-        assert place is None
+def test_on_a_disk_that_is_almost_full_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.machine.saved.SPARE", 1 << 60)
+    with pytest.raises(Unusable, match="almost full"), States(tmp_path).making(KEY, patience=1):
+        pass
 
 
 def test_what_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
     states = States(tmp_path)
-    with pytest.raises(RuntimeError, match="boot failed"), states.making(KEY, SIZE, patience=1) as place:
-        assert place is not None
+    with pytest.raises(RuntimeError, match="boot failed"), states.making(KEY, patience=1) as place:
         (place / "ram").touch()
         raise RuntimeError("boot failed")
     assert [path.name for path in tmp_path.iterdir()] == [f".{KEY}.lock"] and states.sizes() == {}
@@ -179,16 +178,15 @@ def test_one_makes_it_and_the_others_wait(tmp_path: Path) -> None:
 
     def other() -> None:
         begun.wait()
-        with States(tmp_path).making(KEY, SIZE, patience=20) as place:
+        with States(tmp_path).making(KEY, patience=20) as place:
             order.append("other")
-            assert place is not None and outcome(states) == "restored"
+            assert place.is_dir() and outcome(states) == "restored"
 
     thread = threading.Thread(target=other)
     thread.start()
-    with states.making(KEY, SIZE, patience=5) as place:
-        assert place is not None
+    with states.making(KEY, patience=5) as place:
         begun.set()
-        with pytest.raises(Unusable, match="somebody else is making it"), States(tmp_path).making(KEY, SIZE, 0.05):
+        with pytest.raises(Unusable, match="somebody else is making it"), States(tmp_path).making(KEY, 0.05):
             pass
         order.append("first")
         for name in ("ram", "devices", "console"):
@@ -200,7 +198,7 @@ def test_one_makes_it_and_the_others_wait(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Unusable, match="it can't be made in"), States(tmp_path / "file").making(KEY, SIZE, 1):
+    with pytest.raises(Unusable, match="it can't be made in"), States(tmp_path / "file").making(KEY, 1):
         pass
 
 

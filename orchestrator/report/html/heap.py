@@ -54,7 +54,8 @@ ROUGH = Limits(16, 32, 32, 100, 50, 16, 20)
 
 @dataclass(frozen=True)
 class _Look:
-    """The heap of one process at one checkpoint; ``before``: the same process's at the checkpoint before."""
+    """The heap of one process at one checkpoint; ``before``: the place of the same process's look before, if any;
+    ``whole``: every chunk is drawn; ``changes``: held against the look before, where both are whole."""
 
     moment: Moment
     document: Document
@@ -65,6 +66,7 @@ class _Look:
 
     @property
     def limits(self) -> Limits:
+        """How much of it the page has."""
         return WHOLE if self.whole else ROUGH
 
     @property
@@ -307,7 +309,7 @@ def _gone(changes: Changed | None, limits: Limits) -> list[list[Any]]:
 
 def _flaws(found: HeapEvidence) -> Iterator[Json]:
     """The invariants that do not hold; what could not be followed, where no invariant says so; what was not read."""
-    told = {check.at for check in found.failed()}
+    told = {check.at for check in found.failed() if check.at}
     for check in found.failed():
         index = None if check.arena is None else _amount(check.arena)
         yield {"what": clean(check.what, 60), "why": clean(check.detail, MAX_TEXT), "arena": index,

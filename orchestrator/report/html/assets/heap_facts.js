@@ -37,8 +37,10 @@
       const listed = this.moment.listed(region.base + place);
       const list = listed ? `, ${listed.list.title}, ${listed.place + 1} of ${listed.list.length}` : "";
       const change = region.change(place);
-      return `${at} ${this.title(region, place)}${list}${change === SAME ? "" : `   ${MARKS[change]} ${this.data.changes[change]}`}`;
+      return `${at} ${this.title(region, place)}${list}${change === SAME ? "" : `   ${this.changed(change)}`}`;
     }
+
+    changed(change) { return `${MARKS[change]} ${this.data.changes[change]}`; }
 
     inside(region, place) {
       const [chunks, ...states] = region.stretches[place];
@@ -50,7 +52,8 @@
     /* All of it: [[name, node or text]]. */
     rows(region, place) {
       if (region.stretches) {
-        return [["Stretch", hex(region.address(place))], ["Size", sized(region.size(place))], ["Inside", this.inside(region, place)]];
+        return [["Stretch", hex(region.address(place))], ["Size", sized(region.size(place))],
+          ["Inside", this.inside(region, place)]];
       }
       const address = region.address(place);
       const size = region.size(place);
@@ -77,32 +80,38 @@
     }
 
     chunk(address, says) {
-      return el("button", { type: "button", class: "chunk", onclick: () => this.told.pick(key(address)) }, hex(address), says ? ` ${says}` : "");
+      const pick = () => this.told.pick(key(address));
+      return el("button", { type: "button", class: "chunk", onclick: pick }, hex(address), says ? ` ${says}` : "");
     }
 
     neighbour(region, place) {
-      if (place < 0 || place >= region.count) return el("span", { class: "muted" }, place < 0 ? "nothing: it is the first" : "nothing: it is the last");
+      if (place < 0) return el("span", { class: "muted" }, "nothing: it is the first");
+      if (place >= region.count) return el("span", { class: "muted" }, "nothing: it is the last");
       const says = `${amount(region.size(place))} ${this.title(region, place)}`;
       return this.chunk(region.address(place), says);
     }
 
-    /* Its list, and what it leads to. */
+    /* Its list, and what it leads to. Where a list breaks off, its last chunk's link is not told. */
     links(number, address) {
       const found = this.moment.listed(number);
       if (!found) return [];
       const { list, place } = found;
       const of = list.ofThread ? `of thread ${list.owner}` : `of ${this.arena(list.owner)}`;
-      const rows = [["List", el("span", {}, `${list.title} ${of}, ${place + 1} of ${list.length} `, this.told.evidence(this.moment.raw.file, list.line))]];
+      const rows = [["List", el("span", {}, `${list.title} ${of}, ${place + 1} of ${list.length} `,
+        this.told.evidence(this.moment.raw.file, list.line))]];
       const next = list.members[place + 1];
-      const previous = list.members[place - 1];
-      const end = list.doubly ? "the bin itself" : "nothing: it is the last";
-      const to = (one, otherwise) => (one ? (one.number < 0 ? one.address || "no address" : this.chunk(big(one.address))) : otherwise);
-      if (place + 1 < list.members.length || place + 1 === list.length) {
-        const stored = list.doubly || list.broken ? "" : this.stored(list, address, next);
-        rows.push([list.ofThread ? "next" : "fd", el("span", {}, to(next, end), stored)]);
+      if (next || (place + 1 === list.length && !list.broken)) {
+        const end = list.doubly ? "the bin itself" : "nothing: it is the last";
+        const stored = list.doubly ? "" : this.stored(list, address, next);
+        rows.push([list.ofThread ? "next" : "fd", el("span", {}, this.member(next, end), stored)]);
       }
-      if (list.doubly) rows.push(["bk", to(previous, "the bin itself")]);
+      if (list.doubly) rows.push(["bk", this.member(list.members[place - 1], "the bin itself")]);
       return rows;
+    }
+
+    member(one, otherwise) {
+      if (!one) return otherwise;
+      return one.number < 0 ? one.address || "no address" : this.chunk(big(one.address));
     }
 
     arena(index) {
@@ -115,21 +124,26 @@
       const header = BigInt(this.data.header);
       const position = address + header;
       const link = next ? big(next.address) + (list.ofThread ? header : 0n) : 0n;
-      if (!this.moment.raw.malloc.protected) return el("div", { class: "muted" }, `as it is: this glibc does not protect links`);
-      return el("div", { class: "muted" }, "protected: ", el("span", { class: "mono" }, `${hex(link)} XOR ${hex(position)} >> 12 = ${hex((position >> 12n) ^ link)}`));
+      if (!this.moment.raw.malloc.protected) {
+        return el("div", { class: "muted" }, "as it is: this glibc does not protect links");
+      }
+      const kept = `${hex(link)} XOR ${hex(position)} >> 12 = ${hex((position >> 12n) ^ link)}`;
+      return el("div", { class: "muted" }, "protected: ", el("span", { class: "mono" }, kept));
     }
 
     /* What was there at the checkpoint before. */
     was(region, place, address) {
       if (!this.before) return [];
       const change = region.change(place);
+      if (change === SAME) return [["Since before", "the same"]];
       const found = this.before.find(address);
-      const says = change === SAME ? "the same" : `${MARKS[change]} ${this.data.changes[change]}`;
-      if (!found || change === SAME) return [["Since before", change === SAME || found ? says : `${says}; there was no heap`]];
+      if (!found) return [["Since before", `${this.changed(change)}; it was in no heap`]];
       const at = found.region.address(found.place);
       const listed = this.before.listed(found.region.base + found.place);
-      const old = `${at === address ? "" : `in ${hex(at)}, `}${amount(found.region.size(found.place))} ${this.name(found.region.state(found.place))}${listed ? `, ${listed.list.title}` : ""}`;
-      return [["Since before", `${says}; it was ${old}`]];
+      const size = amount(found.region.size(found.place));
+      const old = [at === address ? "" : `in ${hex(at)}, `, `${size} ${this.name(found.region.state(found.place))}`,
+        listed ? `, ${listed.list.title}` : ""].join("");
+      return [["Since before", `${this.changed(change)}; it was ${old}`]];
     }
   }
 

@@ -12,6 +12,7 @@
   const ORDER = "umtfnsl?pT"; // states from the bottom up, where chunks are thinner than a pixel
   const TILE = 8; // pixels of a pattern
   const BODY = 0.26; // of a chunk's colour behind its pattern, so that text on it is legible
+  const NARROW = 14; // pixels below which a chunk has no text, and all of its colour
 
   /* What is drawn on a tile of a state's pattern; in use is plain. */
   const PATTERNS = {
@@ -75,7 +76,7 @@
 
     /* A part of a chunk, [x, x + width): `head` of it, from the left, is the header. */
     chunk(context, state, x, y, width, height, head, ratio) {
-      context.globalAlpha = BODY;
+      context.globalAlpha = width < NARROW ? 1 - BODY : BODY;
       context.fillStyle = this.of(state);
       context.fillRect(x, y, width, height);
       context.globalAlpha = 1;

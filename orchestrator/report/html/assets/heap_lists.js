@@ -26,16 +26,17 @@
       this.groups = [...caches(moment), ...bins(moment)];
       const open = moment.lists.length <= OPEN;
       this.node.replaceChildren(...this.groups.map((group) => this.group(group, open)));
-      const more = moment.raw.more.lists;
-      if (more) this.node.append(el("p", { class: "muted" }, `${more} more lists are not shown.`));
+      const { more } = moment.raw;
+      const left = ["arenas", "threads", "lists"].filter((what) => more[what]).map((what) => `${more[what]} more ${what}`);
+      if (left.length) this.node.append(el("p", { class: "muted" }, `${left.join(", ")} are not shown.`));
     }
 
     group(group, open) {
       const section = el("section", {});
       const body = el("div", { class: "lists" });
       if (!group.rows.length) {
-        group.open = () => {};
-        return el("section", {}, el("p", { class: "group" }, el("b", {}, group.name), " ", el("span", { class: "muted" }, group.says)));
+        return el("section", {}, el("p", { class: "group" }, el("b", {}, group.name), " ",
+          el("span", { class: "muted" }, group.says)));
       }
       const mark = el("span", { class: "mark", "aria-hidden": "true" });
       const head = el("button", { type: "button", class: "group", onclick: () => group.open(body.hidden) },
@@ -91,12 +92,12 @@
     }
 
     button(row, place) {
-      const { address } = row.chunks[place];
+      const { address, number } = row.chunks[place];
       if (!address) return el("span", { class: "stray" }, "no address");
       const name = "chunk:" + address;
-      const label = `${address}, ${place + 1} of ${row.length} in ${row.name}${row.chunks[place].number < 0 ? ", in no heap" : ""}`;
+      const label = `${address}, ${place + 1} of ${row.length} in ${row.name}${number < 0 ? ", in no heap" : ""}`;
       const button = el("button", {
-        type: "button", class: "chunk" + (row.chunks[place].number < 0 ? " stray" : ""), title: label, "aria-label": label,
+        type: "button", class: "chunk" + (number < 0 ? " stray" : ""), title: label, "aria-label": label,
         "aria-pressed": String(this.chosen === name), onclick: () => this.told.pick(name),
         onpointerenter: () => this.told.near(name), onpointerleave: () => this.told.near(""),
         onfocus: () => this.told.near(name), onblur: () => this.told.near(""),
@@ -146,20 +147,33 @@
     return `⚠ it can be followed no further${at ? ` at ${at}` : ""}: ${why}${other}`;
   }
 
+  function sizes(least, most) {
+    return least === most ? amount(least) : `${amount(least)} to ${amount(most)}`;
+  }
+
+  /* The sizes of the chunks that are in a bin. */
+  function measured(list) {
+    const found = list.members.filter((one) => one.number >= 0).map((one) => list.moment.at(one.number));
+    const all = found.map(({ region, place }) => region.size(place)).filter((size) => typeof size === "number");
+    return all.length ? sizes(all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))) : "";
+  }
+
   function asRow(list) {
-    let says = "";
-    if (list.ofThread) {
-      const size = list.size === list.largest ? amount(list.size) : `${amount(list.size)} to ${amount(list.largest)}`;
-      says = `${size}, count ${list.count}`;
-    }
-    return { list, name: list.title, says, get chunks() { return list.members; }, length: list.length, broken: broken(list) };
+    return {
+      list, name: list.title, length: list.length, broken: broken(list),
+      get chunks() { return list.members; },
+      get says() {
+        return list.ofThread ? `${sizes(list.size, list.largest)}, count ${list.count}` : measured(list);
+      },
+    };
   }
 
   function caches(moment) {
     return moment.raw.threads.filter((thread) => thread.state !== "none").map((thread) => {
       const lists = moment.lists.filter((list) => list.ofThread && list.owner === thread.tid);
       const whose = thread.arena === null ? "" : `, allocates from ${arenaName(arenaOf(moment, thread.arena))}`;
-      return { name: `tcache of thread ${thread.tid}`, says: `${thread.state}, ${chunks(sum(lists))}${whose}`, rows: lists.map(asRow) };
+      return { name: `tcache of thread ${thread.tid}`, says: `${thread.state}, ${chunks(sum(lists))}${whose}`,
+        rows: lists.map(asRow) };
     });
   }
 
@@ -176,10 +190,18 @@
         rows.unshift({ name: "top", says: amount(top.region.size(top.place)), length: 1,
           chunks: [{ number: top.region.base + top.place, address: key(top.region.address(top.place)).slice(6) }] });
       }
-      const threads = moment.raw.threads.filter((thread) => thread.arena === arena.index).map((thread) => thread.tid);
-      const of = threads.length ? `, of ${threads.length > 1 ? "threads" : "thread"} ${threads.slice(0, 6).join(", ")}${threads.length > 6 ? " …" : ""}` : "";
-      return { name: arenaName(arena), says: `${lab.bytes(Number(arena.numbers.system_mem || 0))} from the kernel, ${chunks(sum(lists))} in bins${of}`, rows };
+      const size = lab.bytes(Number(arena.numbers.system_mem || 0));
+      const says = `${size} from the kernel, ${chunks(sum(lists))} in bins${users(moment, arena)}`;
+      return { name: arenaName(arena), says, rows };
     });
+  }
+
+  /* The threads that allocate from an arena. */
+  function users(moment, arena) {
+    const tids = moment.raw.threads.filter((thread) => thread.arena === arena.index).map((thread) => thread.tid);
+    if (!tids.length) return "";
+    const some = tids.slice(0, 6).join(", ") + (tids.length > 6 ? " …" : "");
+    return `, of ${tids.length > 1 ? "threads" : "thread"} ${some}`;
   }
 
   lab.heap.Lists = Lists;

@@ -15,6 +15,13 @@
   const HEADER = 16;
   const DENSE = 2; // pixels that a chunk of a row has on average, below which columns show the shares of their bytes
 
+  /* Where the chunks end, without the top. */
+  function used(region) {
+    const last = region.count - 1;
+    if (last < 0) return region.length;
+    return region.state(last) === "T" ? region.at[last] : region.length - region.rest;
+  }
+
   class HeapMap {
     /* `told`: {hover(place or -1), pick(place), view()}. */
     constructor(host, ink, told) {
@@ -36,8 +43,7 @@
       this.region = region;
       this.flawed = flawed;
       this.chosen = this.near = -1;
-      const end = region.length - region.rest;
-      this.used = !region.count ? region.length : region.state(region.count - 1) === "T" ? region.at[region.count - 1] : end;
+      this.used = used(region);
       if (keep && this.own) this.view(this.bytes, this.first);
       else this.fit();
     }
@@ -156,7 +162,8 @@
       const begin = Math.max(atMost(region.at, region.count, low) - 1, 0);
       const end = atMost(region.at, region.count, high - 1);
       const room = [this.gutter, y, this.width - this.gutter, ROW - GAP];
-      if (region.stretches || end - begin > room[2] / DENSE) lab.heap.dense(context, ink, region, from, this.scale, room);
+      const thin = region.stretches || end - begin > room[2] / DENSE;
+      if (thin) lab.heap.dense(context, ink, region, from, this.scale, room);
       else for (let place = begin; place < end; place += 1) this.part(context, place, from, y, low, high);
       this.around(context, low, high, x, y);
     }
@@ -207,7 +214,8 @@
     /* Memory of the region that is in no chunk. */
     around(context, low, high, x, y) {
       const { region } = this;
-      const parts = [[0, region.lead, "heap_info and malloc_state"], [region.length - region.rest, region.length, "not in a chunk"]];
+      const parts = [[0, region.lead, "heap_info and malloc_state"],
+        [region.length - region.rest, region.length, "not in a chunk"]];
       for (const [from, to, text] of parts) {
         const left = x(Math.max(from, low));
         const right = x(Math.min(to, high));
@@ -229,7 +237,8 @@
         const from = (this.first + row) * this.bytes - this.shift;
         const low = Math.max(begin, from);
         const high = Math.min(end, from + this.bytes);
-        if (low < high) found.push([this.gutter + (low - from) / this.scale, TOP + row * ROW, (high - low) / this.scale]);
+        if (low >= high) continue;
+        found.push([this.gutter + (low - from) / this.scale, TOP + row * ROW, (high - low) / this.scale]);
       }
       return found;
     }

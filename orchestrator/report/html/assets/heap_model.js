@@ -248,8 +248,10 @@ lab.heap = (() => {
     /* What the program did not ask for itself: whose cache lies in a chunk in use, by the chunk's address. */
     holds(address) {
       if (!this.held) {
-        const caches = this.raw.threads.filter((one) => one.tcache);
-        this.held = new Map(caches.map((one) => [big(one.tcache) - BigInt(this.data.header), `tcache of thread ${one.tid}`]));
+        this.held = new Map();
+        for (const { tcache, tid } of this.raw.threads) {
+          if (tcache) this.held.set(big(tcache) - BigInt(this.data.header), `tcache of thread ${tid}`);
+        }
       }
       return this.held.get(address) || "";
     }
@@ -288,7 +290,7 @@ lab.heap = (() => {
     listed(number) {
       if (!this.places) {
         this.places = new Map();
-        for (const list of [...this.lists.filter((one) => one.ofThread), ...this.lists.filter((one) => !one.ofThread)]) {
+        for (const list of this.lists) {
           list.members.forEach((one, place) => {
             if (one.number >= 0 && !this.places.has(one.number)) this.places.set(one.number, { list, place });
           });
