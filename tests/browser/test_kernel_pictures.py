@@ -121,7 +121,7 @@ def test_a_block_that_is_used_again_is_one_line(tmp_path: Path, show: Show) -> N
     expect(row.locator("th")).to_have_text(f"{BLOCK:#x} 132 KiB")
     expect(row.locator("td")).to_have_text(["thread 301", "cache 1", "thread 302 reused"])
     expect(row.locator("td.is-joined")).to_have_count(2)
-    expect(stacks.locator(".ts-one").first.locator(".ts-what")).to_have_text(
+    expect(stacks.locator(".ts-one").last.locator(".ts-what")).to_have_text(
         ["guard, ---", "stack, still free", "stack in use, and TLS", "struct pthread"])  # fmt: skip
     stacks.locator(".ts-time").get_by_role("button", name="joined").click()
     expect(page.locator("nav.steps [aria-current='step']")).to_contain_text("joined")

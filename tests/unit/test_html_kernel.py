@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from synthetic_run import Builder, brk
 from thread_samples import BLOCK, SIZE, kept, thread, threaded
 
 from orchestrator.collect.graph import parse_graph
-from orchestrator.collect.lines import Document
+from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.inspection import bits
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Finding, Outcome
@@ -150,6 +151,18 @@ def test_damaged_kernel_objects_are_told(run: Builder) -> None:
     assert found is not None
     assert [place["step"] for place in found["places"]] == [0, 2]
     assert "01-touched/kernel/214.jsonl" in found["troubles"][0]
+    for name in ("00-start", "02-freed"):
+        run.directory.write(f"evidence/{name}/kernel/214.jsonl", b"")
+    with pytest.raises(EvidenceError, match=r"00-start/kernel/214\.jsonl"):
+        page_tables.data(opened(run))
+
+
+def test_a_damaged_heap_is_the_reason_for_no_blocks(tmp_path: Path) -> None:
+    run = threaded(tmp_path / "run")
+    file = f"{run.record.checkpoints[0].directory}/heap/{PID}.jsonl"
+    run.directory.write(file, b"nonsense\n")
+    found = thread_stacks.data(opened(run))
+    assert found is not None and file in found["places"][0]["remark"]
 
 
 def test_many_mappings_and_notes_are_bounded(run: Builder) -> None:
@@ -242,9 +255,26 @@ def test_a_trace_that_lost_records_says_so(run: Builder) -> None:
     assert found is not None and "3 records" in found["windows"][0]["problem"]
 
 
-def test_a_garbled_trace_is_told_or_nothing(run: Builder) -> None:
+def test_a_trace_of_other_programs_too_says_so(run: Builder) -> None:
+    run.directory.write("evidence/environment/trace", b"filter set_event_pid refused Invalid argument\n")
+    found = fault_path.data(opened(run))
+    assert found is not None and "not limited to the program" in found["troubles"][0]
+
+
+def test_a_fault_of_another_process_is_not_held_against_these_page_tables(run: Builder) -> None:
+    text = TRACE.replace("program-214", "program-999")
+    run.directory.write("evidence/01-touched/trace/events", text.encode())
+    found = fault_path.data(opened(run))
+    assert found is not None and found["windows"][0]["pages"][1]["is"] == "frame"  # it is for a VMA object of 214's
+    run.directory.write("evidence/01-touched/trace/events", re.sub("vma=0x[0-9a-f]+", "vma=0x1", text).encode())
+    found = fault_path.data(opened(run))
+    assert found is not None and "is" not in found["windows"][0]["pages"][1]
+
+
+def test_a_garbled_trace_is_told(run: Builder) -> None:
     run.directory.write("evidence/01-touched/trace/events", b"nonsense\n")
-    assert fault_path.data(opened(run)) is None
+    with pytest.raises(EvidenceError, match=r"01-touched/trace/events:1"):
+        fault_path.data(opened(run))
 
 
 def test_a_graph_without_end_is_bounded() -> None:

@@ -90,11 +90,20 @@ def test_many_mappings_are_folded_but_listed(tmp_path: Path) -> None:
 
 
 def test_the_tables_of_mappings_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address_space, "MAX_LISTED", 30)
+    monkeypatch.setattr(address_space, "MAX_LISTED", 3000)
     data = address_space.data(run_of(brk(tmp_path / "run")))
     assert data is not None
-    assert [len(step["list"]) for step in data["steps"][:3]] == [21, 9, 0]
-    assert data["steps"][2]["unlisted"] == 22
+    counts = [len(step["list"]) for step in data["steps"]]
+    assert counts[0] == 21 > counts[1] and counts[2] == 0
+    assert [counts[1] + data["steps"][1]["unlisted"], data["steps"][2]["unlisted"]] == [22, 22]
+    assert all(step["rows"] for step in data["steps"][:-1]), "all are drawn"
+
+
+def test_as_many_mappings_as_a_process_may_have_are_a_picture(tmp_path: Path) -> None:
+    maps = [Map(MANY + index * 2 * PAGE, 4, "rw-p", f"/{'long' * 60}", 4, 0, index + 1) for index in range(14_000)]
+    data = address_space.data(run_of(Builder(tmp_path / "run").at("many", *maps)))
+    assert data is not None and data["steps"][0]["unlisted"] > 0
+    assert len(embed.data(data)) < page.PICTURES_BUDGET
 
 
 @pytest.mark.parametrize(
@@ -186,6 +195,15 @@ def test_a_damaged_record_is_rendered(tmp_path: Path) -> None:
         built.directory.write(f"{checkpoint.directory}/proc/214/limits", b"junk\n")
         built.directory.write(f"{checkpoint.directory}/proc/214/syscall", b"junk\n")
     assert "(not measured)" in page.render(of_run(built.record, built.directory.path))
+
+
+def test_checkpoints_beyond_the_limit_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "MAX_STEPS", 4)
+    monkeypatch.setattr(address_space, "MAX_STEPS", 4)
+    built = brk(tmp_path / "run")
+    html = page.render(of_run(built.record, built.directory.path))
+    assert "3 later checkpoints are in the run directory only" in html
+    assert html.count('"kind":"named"') == 4
 
 
 def test_every_ending_is_told(tmp_path: Path) -> None:

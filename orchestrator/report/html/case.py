@@ -25,7 +25,6 @@ MAX_TAIL = 30  # last lines of the console, or of the program's output
 MAX_ROWS = 200  # of one table of the record
 
 ORDER = (Outcome.FAIL, Outcome.ERROR, Outcome.SKIP, Outcome.PASS)
-_COUNTED = {Outcome.PASS: "passed", Outcome.FAIL: "failed", Outcome.SKIP: "skipped", Outcome.ERROR: "in error"}
 
 ENDINGS = {  # what a run that did not come to its end is called, so that nobody takes it for a result
     Ending.UNFINISHED: "The record stops in the middle: the lab was ended from outside, or is still at work",
@@ -91,13 +90,6 @@ def _tail(directory: Path | None, file: str) -> tuple[str, ...]:
         return (f"{file} can't be read: {error.strerror}",)
 
 
-def counts(findings: Iterable[Finding]) -> str:
-    """ "42 passed, 1 failed"; "nothing was evaluated"."""
-    found = [finding.outcome for finding in findings]
-    words = [f"{found.count(outcome)} {word}" for outcome, word in _COUNTED.items() if outcome in found]
-    return ", ".join(words) or "nothing was evaluated"
-
-
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """What needs eyes first; within an outcome as the scenario has them."""
     return sorted(findings, key=lambda finding: ORDER.index(finding.outcome))
@@ -129,6 +121,7 @@ def facts(case: CaseResult) -> list[Fact]:
              measured_text(record, "version"))),
         Fact("C library", f"glibc {case.glibc or '? (not measured)'}", _chosen(record, "userland")),
         Fact("Machine", _machine(record.emulator), str(record.emulator.get("reason") or "")),
+        Fact("Guest", *_guest(record)),
         Fact("Settings", settings_words(record) or "none"),
         Fact("Program", program_end(record)),
         Fact("Run", f"{started(record)}, {seconds(case.seconds)}", f"qemu-lab {record.lab}, {case.directory}"),
@@ -182,6 +175,15 @@ def _machine(emulator: Mapping[str, Any]) -> str:
     return f"QEMU {emulator.get('version')} with {accelerator}"
 
 
+def _guest(record: RunRecord) -> tuple[str, str]:
+    """How the guest came to be: booted for this, or gone on from a saved state, and what that means."""
+    if not record.restored:
+        return ("booted" if any(boot.outcome == "ready" for boot in record.boots) else ""), ""
+    same = record.restored.get("same")
+    more = f"all guests from it have in common: {same}" if same else ""
+    return f"restored from a state made {record.restored.get('made')}", more
+
+
 def program_end(record: RunRecord) -> str:
     """How the program ended, in words; "" if it did not."""
     if record.ended is None:
@@ -233,7 +235,7 @@ class Paper:
     command: str  # QEMU's
     compiler: str
     timings: tuple[tuple[str, str], ...]
-    boots: tuple[tuple[str, str, str], ...]  # "attempt 1", outcome, detail
+    boots: tuple[tuple[str, str, str], ...]  # "attempt 1, booted", outcome, detail
     console: tuple[tuple[str, str, str], ...]  # kind, when, line
     host: str
     output: tuple[str, ...]  # the program's last lines
@@ -250,7 +252,7 @@ def paper(record: RunRecord, directory: Path | None) -> Paper:
         _because(str(record.program.get("compiler") or ""),
                  " ".join(map(str, program)) if isinstance(program, list) else str(program)),
         tuple((name, seconds(value)) for name, value in record.timings.items() if isinstance(value, int | float)),
-        tuple((f"attempt {boot.attempt}", f"{boot.outcome} after {seconds(boot.seconds)}", boot.detail)
+        tuple((f"attempt {boot.attempt}, {boot.how}", f"{boot.outcome} after {seconds(boot.seconds)}", boot.detail)
               for boot in record.boots[:MAX_ROWS]),
         tuple((event.kind, f"at {seconds(event.seconds)}", event.line) for event in record.console[:MAX_ROWS]),
         ", ".join(f"{name} {value}" for name, value in record.host.items()),

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from orchestrator import tracing
 from orchestrator.collect import environment, ftrace
 from orchestrator.collect.ftrace import Setup, Trace
 from orchestrator.collect.graph import Graph, parse_graph
-from orchestrator.collect.lines import Document
+from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Moment, Run
 from orchestrator.model import Checkpoint
@@ -37,24 +39,34 @@ _PATH = re.compile(r"""\b(?:sequence|chain)\(\s*["']([^"'#]{1,64})(?:#\d+)?["']\
 
 
 def data(run: Run) -> dict[str, Any] | None:
-    """The windows of the kernel trace with their trees; None for a run that has none."""
+    """The windows of the kernel trace with their trees; None for a run that has none. Raises EvidenceError if there
+    are traces and none can be read."""
     windows: list[dict[str, Any]] = []
     troubles: list[str] = []
-    absent = _absent(run, troubles)
+    doubts: list[str] = []
+    absent = _absent(run, doubts)
     for step, checkpoint in enumerate(run.record.checkpoints):
-        try:
+        with _told(troubles):
             windows += _windows(run, step, checkpoint, absent, MAX_WINDOWS - len(windows))
-        except LabError as error:
-            troubles.append(error.message[:400])
-        except (ObservationError, OSError, ValueError) as error:
-            troubles.append(str(error)[:400])
     if not windows:
+        if troubles:
+            raise EvidenceError("; ".join(troubles[:4]))
         return None
-    emulator = run.record.emulator
     return {
-        "windows": windows, "troubles": troubles[:12], "emulated": emulator.get("accelerator") == "tcg",
-        "absent": sorted(absent)[:MAX_INLINED], "evidence": _lines(windows),
+        "windows": windows, "troubles": [*doubts, *troubles][:12], "absent": sorted(absent)[:MAX_INLINED],
+        "emulated": run.record.emulator.get("accelerator") == "tcg", "evidence": _lines(windows),
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _told(troubles: list[str]) -> Iterator[None]:
+    """Evidence that can't be read is told, and costs only what was to be made of it."""
+    try:
+        yield
+    except LabError as error:
+        troubles.append(error.message[:400])
+    except (ObservationError, OSError, ValueError) as error:
+        troubles.append(str(error)[:400])
 
 
 def _lines(windows: list[dict[str, Any]]) -> list[list[Any]]:
@@ -78,17 +90,16 @@ def _document(run: Run, file: str) -> Document | None:
     return run.observed.document(file)
 
 
-def _absent(run: Run, troubles: list[str]) -> set[str]:
+def _absent(run: Run, doubts: list[str]) -> set[str]:
     """Functions that were looked for in the guest, and that its kernel has no symbol of."""
     found: set[str] = set()
-    try:
+    with _told(doubts):
         if (document := _document(run, "evidence/environment/symbols")) is not None:
             found |= {name for name, (there, _) in environment.parse_symbols(document).items() if not there}
-        found |= {name for (what, name), one in _setup(run).items() if what == "function" and one.state == "absent"}
-    except LabError as error:
-        troubles.append(error.message[:400])
-    except (ObservationError, ValueError) as error:
-        troubles.append(str(error)[:400])
+        setup = _setup(run)
+        found |= {name for (what, name), one in setup.items() if what == "function" and one.state == "absent"}
+        if setup and (doubt := tracing.doubt(setup)):
+            doubts.append(doubt)
     return found - {"fault", "allocation"}  # words of sequence(), which are no functions
 
 

@@ -1,8 +1,8 @@
 """The page of results: what was asked, on what it ran, whether it held; then pictures, findings, evidence, record.
 
-Pure: it reads the run directories that the results name, and nothing else. The file stays below ``BUDGET``: of many
-cases those that did not pass come first with their pictures, then as many others as there is room for. What is left
-out is said, and how to get it.
+Pure: it reads the run directories that the results name, and what the claims state from the lab's own catalogue. The
+file stays below ``BUDGET``: of many cases those that did not pass come first with their pictures, then as many others
+as there is room for. What is left out is said, and how to get it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from orchestrator.report.results import CaseResult, Results, Verdict
 from orchestrator.rundir import RunDirectory
 
 BUDGET = 2_500_000  # bytes of the whole file
+PICTURES_BUDGET = 1_800_000  # bytes of the pictures' data of one case
 MAX_BRIEF = 12  # findings that did not pass which a case without pictures shows in full
-MAX_STEPS = 2000  # checkpoints
+MAX_STEPS = 500  # checkpoints of a case that can be stepped through; no picture has more
 MAX_CASES = 1000
+AMONG = 3  # level of the heading of a case among others
 MAX_MISFITS = 3  # cases too large for the room that is left, after which no other is tried
 
 
@@ -35,12 +37,13 @@ class Section:
 
     anchor: str
     result: CaseResult
-    level: int  # of its heading: 1 alone on the page, 2 among others
+    level: int  # of its heading: 1 alone on the page, AMONG others
     pictures: tuple[Drawn, ...]
     excerpts: Excerpts
     shown: tuple[Finding, ...]  # in full
     brief: tuple[Finding, ...]  # by name only
     whole: bool  # nothing is left out
+    first: int = 0  # which checkpoint is shown first
 
 
 def render(results: Results) -> str:
@@ -76,7 +79,7 @@ def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Marku
     room = BUDGET - sum(map(len, parts)) - len(shell.document("", Markup(), (), styles(), scripts()))
     misfits = 0
     for index, one in sorted(found, key=lambda item: item[1].verdict is Verdict.PASS):
-        whole = _html(_whole(one, f"c{index}", 2), known)
+        whole = _html(_whole(one, f"c{index}", AMONG), known)
         cost = len(whole) - len(parts[index])
         if cost > room:
             misfits += 1
@@ -89,18 +92,26 @@ def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Marku
 
 def _whole(one: CaseResult, anchor: str, level: int) -> Section:
     pictures: tuple[Drawn, ...] = ()
+    first = 0
     if one.record is not None and one.directory is not None:
-        pictures = drawn(Run(RunDirectory(one.directory), one.record), BUDGET)
+        run = Run(RunDirectory(one.directory), one.record)
+        pictures, first = drawn(run, PICTURES_BUDGET), _first(run)
     findings = tuple(case.ordered(one.findings))
     wanted = [*cited(findings), *(line for picture in pictures for line in picture.wants)]
-    return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True)
+    return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True, first)
+
+
+def _first(run: Run) -> int:
+    """The first checkpoint at which the lab looked inside, where every picture has something; else the very first."""
+    return next((place for place, checkpoint in enumerate(run.record.checkpoints)
+                 if run.pids(checkpoint, "kernel") or run.pids(checkpoint, "heap")), 0)  # fmt: skip
 
 
 def _brief(one: CaseResult, anchor: str) -> Section:
     findings = case.ordered(one.findings)
     shown = tuple(finding for finding in findings if finding.outcome is not Outcome.PASS)[:MAX_BRIEF]
     rest = tuple(findings[len(shown) :])
-    return Section(anchor, one, 2, (), _excerpts(anchor, one, cited(shown)), shown, rest, False)
+    return Section(anchor, one, AMONG, (), _excerpts(anchor, one, cited(shown)), shown, rest, False)
 
 
 def _excerpts(anchor: str, one: CaseResult, wanted: Iterable[Evidence]) -> Excerpts:
@@ -113,10 +124,11 @@ def _html(section: Section, known: Mapping[str, str]) -> Markup:
     return shell.render(
         "case.html", case=section, result=result, h=section.level, mark=case.mark,
         verdict=case.mark(result.verdict, result.word), alarm=case.alarm(result), subject=case.subject(result),
-        summary=record.case.get("summary", "") if record else "", counts=case.counts(result.findings),
+        summary=record.case.get("summary", "") if record else "", counts=result.counted,
         facts=case.facts(result), claims=case.claim_rows(result.findings, known),
         paper=case.paper(record, result.directory) if record and section.whole else None,
         messages=record.messages if record else [], left_out=record.left_out if record else {},
+        unseen=max(len(record.checkpoints) - MAX_STEPS, 0) if record else 0,
         data=embed.data(_case_data(section)), linked=lambda text: linked(text, result.release, result.glibc),
     )  # fmt: skip
 
@@ -127,7 +139,7 @@ def _case_data(section: Section) -> dict[str, Any]:
     checkpoints = record.checkpoints[:MAX_STEPS] if record and section.pictures else []
     steps = [{"index": c.index, "name": c.name, "kind": c.kind, "pid": c.pid, "directory": c.directory,
               "seconds": c.seconds, "signal": c.signal} for c in checkpoints]  # fmt: skip
-    return {"steps": steps, "first": 0, "evidence": section.excerpts.index()}
+    return {"steps": steps, "first": section.first, "evidence": section.excerpts.index()}
 
 
 @dataclass(frozen=True)
@@ -146,17 +158,15 @@ class Overview:
 
 
 def _overview(cases: Iterable[CaseResult]) -> Overview:
-    named = [(f"c{index}", one) for index, one in enumerate(cases)]
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
-    for _, one in named:
-        release, glibc = pairs.get((one.kernel, one.userland), ("", ""))
-        pairs[one.kernel, one.userland] = (release or one.release, glibc or one.glibc)
-    scenarios = dict.fromkeys(one.scenario for _, one in named)
-    rows = tuple(
-        (scenario, tuple(Cell(tuple((anchor, one) for anchor, one in named
-                                    if (one.scenario, one.kernel, one.userland) == (scenario, *pair)))
-                         for pair in pairs))
-        for scenario in scenarios)  # fmt: skip
+    cells: dict[str, dict[tuple[str, str], list[tuple[str, CaseResult]]]] = {}
+    for index, one in enumerate(cases):
+        pair = one.kernel, one.userland
+        release, glibc = pairs.get(pair, ("", ""))
+        pairs[pair] = (release or one.release, glibc or one.glibc)
+        cells.setdefault(one.scenario, {}).setdefault(pair, []).append((f"c{index}", one))
+    rows = tuple((scenario, tuple(Cell(tuple(there.get(pair, ()))) for pair in pairs))
+                 for scenario, there in cells.items())  # fmt: skip
     return Overview(tuple((*pair, *measured) for pair, measured in pairs.items()), rows)
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from orchestrator.collect.lines import EvidenceError
 from orchestrator.collect.objects import FRAME, PAGE, PRESENT, Item, Step, Table, Walk
 from orchestrator.errors import LabError
 from orchestrator.inspection import bits, vmas
@@ -71,9 +72,14 @@ class Place:
 
 
 def data(run: Run) -> dict[str, Any] | None:
-    """Walks of the addresses that were reported and of each mapping's first page; None where no tables were read."""
+    """Walks of the addresses that were reported and of each mapping's first page; None where no tables were read.
+
+    Raises EvidenceError if none of what was read can be used.
+    """
     places, troubles = _places(run)
-    if not any(place.moment.kernel.tables for place in places):
+    if not places:
+        if troubles:
+            raise EvidenceError("; ".join(troubles))
         return None
     addresses, more = _addresses(run, places)
     if not addresses:

@@ -37,7 +37,7 @@ PICTURES = (
     Picture("page_tables", "Page-table walk",
             "How the processor finds the page of an address: each part of the address picks an entry of a table, which "
             "leads to the next table and at last to the page frame; before and after.", page_tables.data),
-    Picture("fault_path", "The way of a page fault",
+    Picture("fault_path", "The way through the kernel",
             "What the kernel did in each window that the program marked for the trace, as a tree of calls, with the "
             "pages that it took.", fault_path.data),
     Picture("thread_stacks", "Thread stacks",
@@ -89,7 +89,7 @@ def _drawn(picture: Picture, run: Run) -> Drawn | None:
         return Drawn(picture, embed.data(data), wants)
     except (LabError, ObservationError) as error:
         return Drawn(picture, trouble=str(error))
-    except (OSError, ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         return Drawn(picture, trouble=f"the evidence can't be read: {type(error).__name__}: {error}")
 
 

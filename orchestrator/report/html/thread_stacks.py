@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.collect.heap_values import HeapEvidence
-from orchestrator.collect.objects import ENTRIES, PAGE, PRESENT
+from orchestrator.collect.objects import ENTRIES, PAGE, PRESENT, KernelObjects
 from orchestrator.errors import LabError
 from orchestrator.inspection import bits, vmas
 from orchestrator.inspection.moment import Moment, Run
@@ -54,7 +54,9 @@ def data(run: Run) -> Shown | None:
     places: list[Shown] = []
     for step, checkpoint in enumerate(run.record.checkpoints):
         for pid in _processes(run, checkpoint):
-            places.append({"step": step, "at": run.label(checkpoint), "pid": pid, **_place(run.at(checkpoint, pid))})
+            place = {"step": step, "at": run.label(checkpoint), "pid": pid, **_place(run.at(checkpoint, pid))}
+            if pid == checkpoint.pid or len(place["threads"]) > 1 or place["blocks"]:
+                places.append(place)
     several = any(len(place["threads"]) > 1 or place["blocks"] for place in places)
     lines = [[place["file"], block["line"]] for place in places for block in place["blocks"]]
     lines += [[thread["file"], 1] for place in places for thread in place["threads"] if thread["file"]]
@@ -92,12 +94,22 @@ def _pointers(moment: Moment) -> Iterator[tuple[int, Shown]]:
     tids: set[int] = set()
     if safe(folder) and (place := moment.run.directory.file(folder)).is_dir():
         tids |= {int(one.name) for one in place.iterdir() if re.fullmatch(r"\d{1,9}", one.name)}
-    with contextlib.suppress(LabError):  # no kernel objects here, or told by the picture of the page tables
-        tids |= {task.fields["tid"] for task in moment.kernel.tasks}
+    if (kernel := _kernel(moment)) is not None:
+        tids |= {task.fields["tid"] for task in kernel.tasks}
     for tid in sorted(tids)[: MAX_STACKS * 2]:
         file = f"{folder}/{tid}/syscall"
         found = _SYSCALL.fullmatch(_line(moment, file))
         yield tid, {"sp": int(found[1], 16), "ip": int(found[2], 16), "file": file} if found else {}
+
+
+def _kernel(moment: Moment) -> KernelObjects | None:
+    """The kernel objects; None where there are none, or none that can be read, which the page tables' picture tells."""
+    def read() -> KernelObjects | None:
+        with contextlib.suppress(LabError):
+            return moment.kernel
+        return None
+
+    return moment.run.once(f"kernel objects {moment.checkpoint.index} {moment.pid}", read)
 
 
 def _line(moment: Moment, file: str) -> str:
@@ -124,7 +136,7 @@ def _thread(moment: Moment, tid: int, where: Shown, has_block: bool) -> Shown:
             "start": f"{found.start:#x}", "end": f"{found.end:#x}", "size": found.end - found.start,
             "perms": found.perms, "name": found.name, "below": found.end - sp, "touched": found.rss,
             "guard": guard.end - guard.start if guard and guard.end == found.start and guard.closed else 0,
-            "key": found.key,
+            "regions": "gu" in found.flags, "key": found.key,
         }  # fmt: skip
     return shown
 
@@ -159,10 +171,8 @@ def _area(moment: Moment, address: int) -> _Area | None:
         if vma is None:
             return None
         return _Area(vma.start, vma.end, vma.perms, vma.name[:120], vma.flags, dict(vma.fields).get("Rss"))
-    try:
-        item = moment.kernel.vma_at(address)
-    except LabError:
-        return None
+    kernel = _kernel(moment)
+    item = kernel.vma_at(address) if kernel is not None else None
     if item is None:
         return None
     fields = item.fields
@@ -176,6 +186,8 @@ def _blocks(moment: Moment) -> tuple[list[_Block], str]:
     """glibc's blocks, by address, and why there are none. The main thread's stack is none: the kernel made it."""
     if moment.heap is None:
         why = moment.run.record.left_out.get("heap", "") or "the lab did not look at glibc's own lists here"
+        if moment.pid in moment.run.pids(moment.checkpoint, "heap"):
+            why = "; ".join(moment.troubles)[:400]
         return [], f"{why}: stacks are the mappings that the stack pointers lie in"
     found: dict[int, _Block] = {}
     for one in _all(moment.heap[1]):
@@ -234,21 +246,17 @@ def _guard(moment: Moment, block: _Block) -> Shown:
 
 def _marker(moment: Moment, address: int) -> list[str]:
     """What the page-table entry of a page that is not present marks."""
-    try:
-        walk = moment.kernel.walk(address)
-    except LabError:
+    kernel = _kernel(moment)
+    if kernel is None:
         return []
-    last = walk.steps[-1]
+    last = kernel.walk(address).steps[-1]
     return bits.marker(last.value) if last.level == "pte" and last.value and not last.value & PRESENT else []
 
 
 def _touched(moment: Moment, block: _Block) -> Shown | None:
     """The pages that the tables map: [first, count] in pages from the block's start; None where it is not known."""
-    try:
-        tables = moment.kernel.tables
-    except LabError:
-        return None
-    if not tables:
+    kernel = _kernel(moment)
+    if kernel is None or not (tables := kernel.tables):
         return None
     pages: set[int] = set()
     covers = PAGE * ENTRIES

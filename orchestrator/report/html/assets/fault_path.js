@@ -5,7 +5,9 @@
  */
 (() => {
   const { el, svg } = lab;
-  const DEEP = 4; // levels that are open at first, besides the ways to the pages that were taken
+  const mono = (...text) => el("span", { class: "mono" }, text);
+  const DEEP = 4; // levels of a large tree that are open at first, besides the ways to the pages that were taken
+  const SMALL = 40; // lines of a tree that is all open at first
 
   const micros = (value) => (value >= 1000 ? `${(value / 1000).toFixed(value >= 10000 ? 1 : 2)} ms`
     : `${value.toFixed(value >= 100 ? 0 : 1)} µs`);
@@ -20,7 +22,9 @@
   function became(one, window) {
     if (!one.page) return "";
     if (!window.inspected) return `for the page ${one.page}; the lab did not look into the page tables at ${window.at}`;
-    if (one.is === undefined) return `for the page ${one.page} of a process that the lab did not look into at ${window.at}`;
+    if (one.is === undefined) {
+      return `for the page ${one.page} of a process that the lab did not look into at ${window.at}`;
+    }
     if (one.is === "frame") return `is the frame that the page tables have for ${one.page} at ${window.at}`;
     if (one.is) return `became the ${one.is} table on the way to ${one.page}`;
     return one.now ? `is not on the way to ${one.page}, which has frame ${one.now} at ${window.at}`
@@ -28,7 +32,9 @@
   }
 
   const holdsPage = (node) => node.k === "page" || (node.c || []).some(holdsPage);
+  const size = (nodes) => nodes.reduce((sum, node) => sum + 1 + size(node.c || []), 0);
   const longest = (nodes) => Math.max(0, ...nodes.map((node) => Math.max(node.t || 0, longest(node.c || []))));
+  const folded = (nodes) => nodes.some((node) => (node.x > 1 && longest([node]) > 0) || folded(node.c || []));
 
   function bar(value, most) {
     const width = Math.max(1, 90 * value / most);
@@ -40,13 +46,13 @@
   function names(node) {
     switch (node.k) {
       case "fault": return [el("strong", {}, "page fault")];
-      case "kernel fault": return [el("span", { class: "mono" }, `${node.n}()`),
+      case "kernel fault": return [mono(`${node.n}()`),
         el("span", { class: "fp-tag" }, "for the kernel itself")];
-      case "syscall": return [el("span", { class: "fp-tag" }, "system call"), el("span", { class: "mono" }, node.n, node.d)];
+      case "syscall": return [el("span", { class: "fp-tag" }, "system call"), mono(node.n, node.d)];
       case "page": return [el("strong", {}, node.n === "page" ? "page taken" : `${node.n} taken`)];
-      case "event": return [el("span", { class: "fp-tag" }, "event"), el("span", { class: "mono" }, `${node.n} ${node.d || ""}`)];
+      case "event": return [el("span", { class: "fp-tag" }, "event"), mono(`${node.n} ${node.d || ""}`)];
       case "block": return [el("em", {}, "these calls, in this order")];
-      default: return [el("span", { class: "mono" }, `${node.n}()`)];
+      default: return [mono(`${node.n}()`)];
     }
   }
 
@@ -63,7 +69,8 @@
         ? [" ", el("span", { class: "fp-agree" }, `each is the frame of its page at ${window.at}`)] : null);
     }
     return el("span", { class: "fp-about" }, "at ", some.flatMap((one, at) => [at > 0 ? ", " : "",
-      key(page, `page:${pageOf(one.address)}`, one.address)]), rest, each[0].ip && ` by the instruction at ${each[0].ip}`,
+      key(page, `page:${pageOf(one.address)}`, one.address)]), rest,
+    each[0].ip && ` by the instruction at ${each[0].ip}`,
     node.d && node.k !== "syscall" && `, ${node.d}`);
   }
 
@@ -72,13 +79,15 @@
   const key = (page, name, text) => el("button", { type: "button", class: "fp-key mono", "data-key": name,
     "aria-pressed": "false", onclick: () => page.select(name) }, text);
 
-  /* One line of the tree with what is below it. ``depth`` from 0; ``most`` is the longest duration in the window. */
-  function item(node, depth, most, window, page) {
+  /* One line of the tree with what is below it. ``deep``: how many more levels are open; ``most``: the longest duration
+     in the window. */
+  function item(node, deep, most, window, page) {
     const inner = node.c || [];
-    const list = el("ul", {}, inner.map((one) => item(one, depth + 1, most, window, page)),
+    const list = el("ul", {}, inner.map((one) => item(one, deep - 1, most, window, page)),
       node.m && el("li", { class: "fp-more" }, `${node.m} more below, in the evidence`));
-    const open = depth < DEEP || inner.some(holdsPage);
-    const line = el("span", { class: "fp-name" }, node.x > 1 && el("span", { class: "fp-times" }, `${node.x} ×`), names(node),
+    const open = deep > 0 || inner.some(holdsPage);
+    const line = el("span", { class: "fp-name" },
+      node.x > 1 && el("span", { class: "fp-times" }, `${node.x} ×`), names(node),
       node.f && el("span", { class: "fp-flags" }, node.f.join(" ")),
       node.i && el("span", { class: "fp-inlined" }, "contains, inlined: ", el("span", { class: "mono" },
         node.i.map((one) => `${one}()`).join(" › "))),
@@ -96,7 +105,8 @@
     }
     row.append(line);
     if (node.t !== undefined && most > 0) {
-      row.append(el("span", { class: "fp-duration" }, bar(node.t, most), el("span", { class: "fp-micros" }, micros(node.t))));
+      row.append(el("span", { class: "fp-duration" }, bar(node.t, most),
+        el("span", { class: "fp-micros" }, micros(node.t))));
     }
     return el("li", { class: `fp-${node.k.replace(" ", "-")}` }, row, (inner.length || node.m) ? list : null);
   }
@@ -121,16 +131,18 @@
 
   function tree(window, emulated, page) {
     const most = longest(window.nodes);
-    const root = el("ul", { class: "fp-tree" }, window.nodes.map((node) => item(node, 0, most, window, page)));
+    const deep = size(window.nodes) <= SMALL ? Infinity : DEEP;
+    const root = el("ul", { class: "fp-tree" }, window.nodes.map((node) => item(node, deep, most, window, page)));
     const all = (open) => root.querySelectorAll(".fp-toggle").forEach((toggle) => toggle.fold(open));
     const counts = window.counts.map(([what, count]) => (count > 1 ? `${what} × ${count}` : what)).join(", ");
     return el("section", { class: "fp-window" },
-      el("h4", {}, "window ", el("span", { class: "mono" }, window.number > 1 ? `${window.name} #${window.number}` : window.name),
+      el("h4", {}, "window ", mono(window.number > 1 ? `${window.name} #${window.number}` : window.name),
         window.seconds !== null && el("span", { class: "fp-note" }, ` ${micros(window.seconds * 1e6)}`)),
       el("p", { class: "muted" }, counts || "nothing that is recorded happened in it", ". ", window.remark, " ",
         window.graph && most > 0 && (emulated
           ? "Durations are the guest's clock on an emulated processor, with tracing on: good to compare, not to quote."
-          : "Durations include the cost of tracing.")),
+          : "Durations include the cost of tracing."),
+        folded(window.nodes) && " That of a line with a number of times is of all of them together."),
       window.problem && el("p", { class: "trouble" }, `Not all of it was recorded: ${window.problem}`),
       !window.closed && el("p", { class: "trouble" }, "The window has no end: the program did not reach it."),
       window.nodes.length > 0 && el("p", { class: "fp-all" },
@@ -150,7 +162,7 @@
     host.append(jump, stage);
     if (data.absent.length) {
       host.append(el("p", { class: "fp-note" }, "Of the functions that were looked for this kernel has no symbol of: ",
-        el("span", { class: "mono" }, data.absent.join(", ")), ". The compiler has inlined them, or they are not in it."));
+        mono(data.absent.join(", ")), ". The compiler has inlined them, or they are not in it."));
     }
     const list = lab.table(host, "Calls", ["call", "kind", { title: "times", number: true },
       { title: "µs, all together", number: true }, "about", "evidence"], []);
@@ -170,7 +182,8 @@
         : [el("p", {}, `No window of the trace ended between the checkpoint before and ${name}. `
           + "Choose one of the checkpoints above.")]));
       list.update(here.flatMap((window) => flat(window.nodes, 0, window, page, [])), `Calls before ${name}`);
-      taken.update(here.flatMap((window) => window.pages.map((one) => [one.frame, one.order, one.thread, one.page || "–",
+      taken.update(here.flatMap((window) => window.pages.map((one) => [
+        one.frame, one.order, one.thread, one.page || "–",
         became(one, window) || "–", one.gfp, one.chain.join(" › "), link(page, window.file, one.line)])),
       `Pages taken before ${name}`);
       mark(page.selected);

@@ -5,6 +5,7 @@
  */
 (() => {
   const { el, svg, bytes } = lab;
+  const mono = (...text) => el("span", { class: "mono" }, text);
   const NAMES = {
     pgd: "page global directory", p4d: "page 4th-level directory", pud: "page upper directory",
     pmd: "page middle directory", pte: "page table",
@@ -35,7 +36,8 @@
       const four = parseInt(table.used[127 - digit], 16);
       for (let bit = 0; bit < 4; bit += 1) if (four >> bit & 1) used.push(digit * 4 + bit);
     }
-    const shown = svg("svg", { class: "pt-strip", viewBox: `0 0 34 ${height}`, width: 34, height, "aria-hidden": "true" },
+    const size = { viewBox: `0 0 34 ${height}`, width: 34, height };
+    const shown = svg("svg", { class: "pt-strip", ...size, "aria-hidden": "true" },
       svg("rect", { x: 10, y: .5, width: 16, height: height - 1, class: "pt-table" }),
       used.map((entry) => svg("line", { x1: 11, x2: 25, y1: at(entry), y2: at(entry), class: "pt-used" })),
       svg("path", { d: `M1 ${at(index) - 4} L9 ${at(index)} L1 ${at(index) + 4} Z`, class: "pt-index" }),
@@ -58,7 +60,8 @@
     if (!before || !entry) return "";
     if (before.state !== entry.state) {
       if (entry.state === "present") return before.state === "no table" ? "new, with its table" : "new";
-      return entry.state === "no table" ? "gone, with its table" : before.state === "no table" ? "its table is new" : "gone";
+      if (entry.state === "no table") return "gone, with its table";
+      return before.state === "no table" ? "its table is new" : "gone";
     }
     return before.value === entry.value && before.address === entry.address ? "" : "changed";
   }
@@ -71,9 +74,10 @@
 
   function cell(data, level, entry, before) {
     const word = change(entry, before);
-    const attrs = { class: `pt-cell is-${entry.state.replace(" ", "-")}${word ? " is-changed" : ""}`, role: "listitem" };
+    const kind = `is-${entry.state.replace(" ", "-")}${word ? " is-changed" : ""}`;
+    const attrs = { class: `pt-cell ${kind}`, role: "listitem" };
     const head = el("div", { class: "pt-head" }, el("abbr", { title: NAMES[level] }, level.toUpperCase()),
-      el("span", { class: "mono" }, `[${entry.index}]`), word && el("span", { class: "pt-word" }, word));
+      mono(`[${entry.index}]`), word && el("span", { class: "pt-word" }, word));
     if (entry.state === "no table") {
       return el("div", attrs, head, el("p", { class: "pt-says" }, SAYS[entry.state]));
     }
@@ -84,20 +88,22 @@
       entry.state === "present" ? flags(entry, before) : el("p", { class: "pt-says" }, SAYS[entry.state]),
       entry.state === "not present" && (entry.bits || []).length > 0 &&
         el("p", { class: "pt-says" }, `pte marker: ${entry.bits.join(" ")}`),
-      entry.to && el("p", { class: "pt-to" }, "→ ", el("span", { class: "mono" }, entry.to)))),
-      el("p", { class: "pt-foot" }, "entry at ", el("span", { class: "mono" }, entry.address),
+      entry.to && el("p", { class: "pt-to" }, "→ ", mono(entry.to)))),
+      el("p", { class: "pt-foot" }, "entry at ", mono(entry.address),
         `, table with ${count} in use`));
   }
 
   function frameCell(frame, before, page, wide) {
     if (!frame) {
-      return el("div", { class: "pt-cell pt-frame is-empty", role: "listitem" }, el("div", { class: "pt-head" }, "frame"),
+      return el("div", { class: "pt-cell pt-frame is-empty", role: "listitem" },
+        el("div", { class: "pt-head" }, "frame"),
         el("p", { class: "pt-says" }, "no page frame: an access faults"));
     }
     const word = before === undefined ? "" : !before ? "new" : before.frame !== frame.frame ? "another frame" :
       before.refcount !== frame.refcount || before.mapcount !== frame.mapcount ? "counts changed" : "";
     const key = `frame:${frame.frame}`;
-    return el("div", { class: `pt-cell pt-frame ${wide} k-${frame.kind}${word ? " is-changed" : ""}`, role: "listitem" },
+    const kind = `k-${frame.kind}${word ? " is-changed" : ""}`;
+    return el("div", { class: `pt-cell pt-frame ${wide} ${kind}`, role: "listitem" },
       el("div", { class: "pt-head" }, "frame",
         el("button", { type: "button", class: "pt-key mono", "data-key": key, "aria-pressed": "false",
           onclick: () => page.select(key) }, frame.frame), word && el("span", { class: "pt-word" }, word)),
@@ -107,7 +113,7 @@
       frame.refcount !== undefined && frame.size > 4096 && el("p", { class: "muted" },
         `as the struct page of frame ${frame.of || frame.frame} has them; a huge page is also counted as a whole`),
       frame.refcount === undefined && el("p", { class: "muted" }, "its counts are not in the evidence"),
-      el("p", { class: "pt-foot" }, "the byte lies at ", el("span", { class: "mono" }, frame.physical)));
+      el("p", { class: "pt-foot" }, "the byte lies at ", mono(frame.physical)));
   }
 
   /* Levels that a huge page leaves out are the frame's. */
@@ -120,12 +126,12 @@
     const cells = entries.map((entry) => {
       const low = lowest(entry.level, levels);
       return el("div", { class: "pt-bits" }, el("span", { class: "pt-range" }, `bits ${low + 8}–${low}`),
-        el("span", { class: "mono" }, binary(entry.index, 9)), el("span", { class: "pt-index-of" }, `= ${entry.index}`));
+        mono(binary(entry.index, 9)), el("span", { class: "pt-index-of" }, `= ${entry.index}`));
     });
     const offset = value & ((1n << BigInt(below)) - 1n);
     cells.push(el("div", { class: `pt-bits ${wide(levels, entries)}` },
       el("span", { class: "pt-range" }, `bits ${below - 1}–0`),
-      el("span", { class: "mono" }, `0x${offset.toString(16)}`), el("span", { class: "pt-index-of" }, "offset in the page")));
+      mono(`0x${offset.toString(16)}`), el("span", { class: "pt-index-of" }, "offset in the page")));
     return el("div", { class: `pt-row pt-columns-${levels.length + 1}`, "aria-hidden": "true" }, cells);
   }
 
@@ -147,6 +153,7 @@
     const pids = [...new Set(data.places.map((place) => place.pid))];
     let chosen = data.first;
     let pid = data.places[0].pid;
+    let wanted = null; // the process that the reader chose
 
     const option = (one, index) => el("option", { value: index, selected: index === chosen },
       one.kind === "note" ? `${one.names.join(", ")} = ${one.address} (reported at ${one.at})`
@@ -156,7 +163,7 @@
     const address = el("select", { onchange: (event) => { chosen = Number(event.target.value); draw(); } },
       notes.length > 0 && el("optgroup", { label: "reported by the program" }, notes),
       el("optgroup", { label: "first page of each mapping" }, options("area")));
-    const process = el("select", { onchange: (event) => { pid = Number(event.target.value); draw(); } },
+    const process = el("select", { onchange: (event) => { pid = wanted = Number(event.target.value); draw(); } },
       pids.map((one) => el("option", { value: one }, one)));
     const history = el("ol", { class: "pt-history", "aria-label": "What the walk ends with at each checkpoint" });
     const stage = el("div", { class: "pt-stage", "aria-live": "off" });
@@ -210,8 +217,8 @@
         entry.value || "–", entry.state === "present" ? entry.bits.join(" ") : SAYS[entry.state], entry.to || "–",
         walk.lines[level] ? link(page, place.file, walk.lines[level]) : "–"]).concat(walk.frame
         ? [[place.at, "frame", "–", "–", walk.frame.frame, KINDS[walk.frame.kind] || walk.frame.kind,
-          walk.frame.refcount === undefined ? "–" : `mapcount ${walk.frame.mapcount}, refcount ${walk.frame.refcount}, `
-            + `page flags ${walk.frame.flags}`,
+          walk.frame.refcount === undefined ? "–" : [`mapcount ${walk.frame.mapcount}`,
+            `refcount ${walk.frame.refcount}`, `page flags ${walk.frame.flags}`].join(", "),
           walk.frame.line ? link(page, place.file, walk.frame.line) : "–"]] : []);
     }
 
@@ -248,13 +255,14 @@
 
     page.onStep((step) => {
       const here = data.places.filter((place) => place.step === step);
-      if (here.length && !here.some((place) => place.pid === pid)) pid = here[0].pid;
+      if (here.length) pid = here.some((place) => place.pid === wanted) ? wanted : here[0].pid;
       process.value = String(pid);
       draw();
     });
     page.onSelect((key) => {
       const [, found] = /^(?:page|vma):(0x[0-9a-f]+)/.exec(key) || [];
-      const index = found === undefined ? -1 : data.addresses.findIndex((one) => one.address === found);
+      const of = (address) => BigInt(address) >> 12n;
+      const index = found === undefined ? -1 : data.addresses.findIndex((one) => of(one.address) === of(found));
       const now = current();
       const there = now && now.areas[chosen] !== null && data.areas[now.areas[chosen]].key === key;
       if (index >= 0 && !there) {

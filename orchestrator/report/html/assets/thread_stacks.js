@@ -5,7 +5,9 @@
  */
 (() => {
   const { el, svg, bytes } = lab;
+  const mono = (...text) => el("span", { class: "mono" }, text);
   const WIDE = 1000; // units of a bar to scale
+  const SHOWN = 8; // rows that are open at first
   const short = (file) => file.replace(/^evidence\//, "");
 
   const link = (page, file, line) => {
@@ -41,8 +43,9 @@
       height: 18, class: "ts-sp" }));
   }
 
-  const part = (kind, title, size, note) => el("div", { class: `ts-part ts-${kind}` }, el("span", { class: "ts-what" }, title),
-    el("span", { class: "ts-size" }, size), note && el("span", { class: "ts-note" }, note));
+  const part = (kind, title, size, note) => el("div", { class: `ts-part ts-${kind}` },
+    el("span", { class: "ts-what" }, title), el("span", { class: "ts-size" }, size),
+    note && el("span", { class: "ts-note" }, note));
 
   /* The parts of a block in the order of addresses; how wide they are says nothing. */
   function parts(block) {
@@ -62,7 +65,7 @@
     const owner = block.tid !== null ? `thread ${block.tid}`
       : `kept for a later thread: ${block.cached === 0 ? "the newest" : `number ${block.cached + 1}`} in the cache`;
     return el("section", { class: `ts-one ${block.tid !== null ? "is-used" : "is-kept"}` },
-      el("h5", {}, owner, " ", el("span", { class: "ts-where" }, el("span", { class: "mono" }, `${block.start}–${block.end}`),
+      el("h5", {}, owner, " ", el("span", { class: "ts-where" }, mono(`${block.start}–${block.end}`),
         `, ${bytes(block.size)}`),
       block.key && el("button", { type: "button", class: "ts-key", "data-key": block.key, "aria-pressed": "false",
         onclick: () => page.select(block.key) }, "show its mapping")),
@@ -76,7 +79,7 @@
     const mapping = thread.mapping;
     return el("section", { class: "ts-one is-used" },
       el("h5", {}, thread.main ? `main thread ${thread.tid}` : `thread ${thread.tid}`, " ",
-        el("span", { class: "ts-where" }, mapping ? [el("span", { class: "mono" }, `${mapping.start}–${mapping.end}`),
+        el("span", { class: "ts-where" }, mapping ? [mono(`${mapping.start}–${mapping.end}`),
           `, ${bytes(mapping.size)} ${mapping.perms} ${mapping.name}`] : "its stack is not in the evidence"),
         mapping && el("button", { type: "button", class: "ts-key", "data-key": mapping.key, "aria-pressed": "false",
           onclick: () => page.select(mapping.key) }, "show its mapping")),
@@ -85,12 +88,19 @@
         thread.in_guard ? part("guard", "the stack pointer lies in the guard", thread.sp) : [
           part("free", "mapping below the stack pointer", bytes(mapping.size - mapping.below),
             mapping.touched === null ? "" : `${bytes(mapping.touched)} of the mapping in memory`),
-          part("use", "from the stack pointer up", bytes(mapping.below), thread.sp)]));
+          part("use", "from the stack pointer up", bytes(mapping.below), thread.sp)]),
+      mapping && mapping.regions && el("p", { class: "ts-says" },
+        "The mapping may have guard regions in it (VmFlags gu); where is not in the evidence of this checkpoint."));
   }
+
+  /* Of many rows the first ones, and the others behind a line that opens them. */
+  const few = (rows) => (rows.length <= SHOWN + 2 ? rows : [...rows.slice(0, SHOWN), el("details", { class: "ts-rest" },
+    el("summary", {}, `${rows.length - SHOWN} more`), rows.slice(SHOWN))]);
 
   /* One row for each block, one column for each look: who had it. */
   function timeline(data, pid, step, page) {
-    const looks = data.places.map((place, at) => ({ place, at })).filter((one) => one.place.pid === pid && one.place.file);
+    const looks = data.places.map((place, at) => ({ place, at }))
+      .filter((one) => one.place.pid === pid && one.place.file);
     const blocks = data.blocks.filter((block) => block.pid === pid);
     if (looks.length < 2 || !blocks.length) return null;
     const heads = looks.map(({ place }) => el("th", { scope: "col", class: place.step === step ? "is-now" : null },
@@ -108,12 +118,13 @@
         if (!one) last = null;
         kept = Boolean(one) && one.tid === null;
         if (one && one.tid !== null) last = one.tid;
-        return el("td", { class: [place.step === step && "is-now", one && before && "is-joined"].filter(Boolean).join(" ") || null },
+        const kinds = [place.step === step && "is-now", one && before && "is-joined"].filter(Boolean);
+        return el("td", { class: kinds.join(" ") || null },
           one ? el("span", { class: `ts-cell ${one.tid !== null ? "ts-owned" : "ts-kept"}${again ? " is-again" : ""}` },
             one.tid !== null ? `thread ${one.tid}` : `cache ${one.cached + 1}`,
             again && el("strong", {}, how)) : el("span", { class: "muted" }, "–"));
       });
-      return el("tr", {}, el("th", { scope: "row" }, el("span", { class: "mono" }, block.start), ` ${bytes(block.size)}`), cells);
+      return el("tr", {}, el("th", { scope: "row" }, mono(block.start), ` ${bytes(block.size)}`), cells);
     });
     return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Blocks over time" },
       el("table", { class: "ts-time" }, el("caption", {},
@@ -122,28 +133,31 @@
   }
 
   function figures(place, page) {
-    return place.blocks.map((block) => [block.start, block.size, block.tid === null ? `cache ${block.cached + 1}` : block.tid,
+    return place.blocks.map((block) => [block.start, block.size,
+      block.tid === null ? `cache ${block.cached + 1}` : block.tid,
       block.guard.size, GUARDS[block.guard.how], block.pthread, block.sp || "–",
       block.touched ? block.touched.pages : "–", block.mapping || "–", link(page, place.file, block.line)])
       .concat(place.threads.filter((one) => one.mapping).map((one) => [one.mapping.start, one.mapping.size, one.tid,
-        one.mapping.guard || "–", "–", "–", one.sp, one.mapping.touched === null ? "–" : one.mapping.touched / 4096,
+        one.mapping.guard || "–", "–", "–", one.sp,
+        one.mapping.touched === null ? "–" : one.mapping.touched / 4096,
         `${one.mapping.start}-${one.mapping.end} ${one.mapping.perms} ${one.mapping.name}`, link(page, one.file, 1)]));
   }
 
   lab.picture("thread_stacks", (host, data, page) => {
-    const select = el("select", { onchange: (event) => { pid = Number(event.target.value); draw(); } });
+    const select = el("select", { onchange: (event) => { pid = wanted = Number(event.target.value); draw(); } });
     const choice = el("p", { class: "ts-choice" }, el("label", {}, "Process ", select));
     const stage = el("div", {});
     host.append(choice, stage);
     let pid = data.places[0].pid;
+    let wanted = null; // the process that the reader chose
     const list = lab.table(host, "Stacks", [{ title: "start", mono: true }, { title: "size", number: true },
-      { title: "thread", number: true }, { title: "guard", number: true }, "guard is", { title: "struct pthread", mono: true },
-      { title: "stack pointer", mono: true }, { title: "pages in memory", number: true }, { title: "mapping", mono: true },
-      "evidence"], []);
+      { title: "thread", number: true }, { title: "guard", number: true }, "guard is",
+      { title: "struct pthread", mono: true }, { title: "stack pointer", mono: true },
+      { title: "pages in memory", number: true }, { title: "mapping", mono: true }, "evidence"], []);
 
-    const legend = () => el("p", { class: "ts-legend" }, swatch("guard"), "guard ", swatch("free"), "free ", swatch("use"),
-      "in use ", swatch("pthread"), "struct pthread. The thin bar is to scale, with its pages in memory dark; the parts "
-      + "below it are not. Stacks grow to the left, towards lower addresses.");
+    const legend = () => el("p", { class: "ts-legend" }, swatch("guard"), "guard ", swatch("free"), "free ",
+      swatch("use"), "in use ", swatch("pthread"), "struct pthread. The thin bar is to scale, with its pages in "
+      + "memory dark; the parts below it are not. Stacks grow to the left, towards lower addresses.");
 
     function draw() {
       const place = data.places.find((one) => one.step === page.step && one.pid === pid);
@@ -159,10 +173,12 @@
       const others = place.threads.filter((one) => !place.blocks.some((block) => block.tid === one.tid));
       stage.replaceChildren(...[timeline(data, pid, page.step, page),
         el("h4", {}, `At ${name}: ${place.threads.length === 1 ? "1 thread" : `${place.threads.length} threads`}`,
-          place.file && `, ${kept ? `${kept} kept ${kept === 1 ? "stack" : "stacks"} (${bytes(place.cache)})` : "no kept stack"}`),
+          place.file && (kept ? `, ${kept} kept ${kept === 1 ? "stack" : "stacks"} (${bytes(place.cache)})`
+            : ", no kept stack")),
         place.remark && el("p", { class: "muted" }, `${place.remark}.`),
         place.blocks.length > 0 && legend(),
-        ...place.blocks.map((block) => blockRow(block, largest, page)), ...others.map((one) => threadRow(one, page)),
+        ...few([...others.map((one) => threadRow(one, page)),
+          ...place.blocks.map((block) => blockRow(block, largest, page))]),
         place.more > 0 && el("p", { class: "muted" }, `${place.more} more are in the evidence`)].filter(Boolean));
       list.update(figures(place, page), `Stacks of process ${pid} at ${name}`);
       mark(page.selected);
@@ -176,8 +192,9 @@
 
     page.onStep((step) => {
       const here = data.places.filter((place) => place.step === step);
-      if (here.length && !here.some((place) => place.pid === pid)) pid = here[0].pid;
-      select.replaceChildren(...here.map((place) => el("option", { value: place.pid, selected: place.pid === pid }, place.pid)));
+      if (here.length) pid = here.some((place) => place.pid === wanted) ? wanted : here[0].pid;
+      select.replaceChildren(...here.map((place) =>
+        el("option", { value: place.pid, selected: place.pid === pid }, place.pid)));
       choice.hidden = here.length < 2;
       draw();
     });
