@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import check, claims, guest, image, inspect, lint, listing, matrix, new, run
+from orchestrator.cli import check, claims, compare, guest, image, inspect, lint, listing, matrix, new, run
 
 app = typer.Typer(
     name="lab",
@@ -22,6 +22,7 @@ app.command("matrix")(matrix.matrix)
 app.command("check")(check.check)
 app.command("inspect")(inspect.inspect)
 app.command("list")(listing.list_)
+app.command("compare")(compare.compare)
 app.command("claims")(claims.claims)
 app.command("new")(new.new)
 app.command("lint")(lint.lint)

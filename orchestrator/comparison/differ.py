@@ -9,27 +9,21 @@ copy of the same run everything is compared, as it stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from orchestrator.comparison import reasons
-from orchestrator.comparison.model import Comparison, Difference, Matched, Member, Seen, Side, Spot, Topic
-from orchestrator.comparison.places import Regions, relative
-from orchestrator.comparison.reasons import Citations
-from orchestrator.comparison.seen import Reading
+from orchestrator.comparison.gather import Items, gathered
+from orchestrator.comparison.model import VALUE_OF, Comparison, Difference, Matched, Seen, Side, Spot, Topic
+from orchestrator.comparison.subject import Name, Subject, form
 from orchestrator.errors import UsageError
-from orchestrator.model import Evidence, Finding, Outcome
+from orchestrator.model import Finding, Outcome
 
 MAX_SHOWN = 2000  # characters of a value
 ABSENT = ""
 _ALWAYS = (Topic.ENDING, Topic.CHECKPOINT)
 _PRESENCE = (Topic.MAPPING, Topic.THREAD)
-# sums of what is listed by itself: of mappings, and of their resident pages
-_OF_MAPPINGS = frozenset({"VmSize", "VmData", "VmStk", "VmExe", "VmLib", "mm.map_count"})
-_OF_RESIDENT = frozenset({"VmRSS", "RssAnon", "RssFile", "RssShmem", "Rss (smaps_rollup)", "Anonymous (smaps_rollup)",
-                          "mm.rss_anon", "mm.rss_file", "mm.rss_shmem"})  # fmt: skip
-
-Name = tuple[Topic, str, str]  # topic, checkpoint, what
+_EVERYWHERE = (Topic.RESIDENT, Topic.KERNEL)  # what varies here at one checkpoint may at any
 
 
 def compare(sides: Sequence[Side], rule: str, cases: Sequence[Matched], alone: Iterable[tuple[str, str]] = (),
@@ -43,49 +37,25 @@ def compare(sides: Sequence[Side], rule: str, cases: Sequence[Matched], alone: I
         done.append(_Case(case, letters).done())
     if not any(case.compared for case in done):
         raise UsageError("there is nothing to compare in these runs: no finding and no evidence")
-    return Comparison(tuple(sides), rule, tuple(done), tuple(alone), tuple(left_out))
+    return Comparison(tuple(sides), rule, _shared(done), tuple(alone), tuple(left_out))
 
 
-@dataclass
-class _Run:
-    """One run of a case, read."""
+def _shared(cases: Sequence[Matched]) -> tuple[Matched, ...]:
+    """What is known of a difference in one case, said also of the same difference in another one."""
+    known = {_key(one): one for case in reversed(cases) for one in case.differences if one.reasons and one.claim}
+    return tuple(replace(case, differences=tuple(_with(one, known.get(_key(one))) for one in case.differences))
+                 for case in cases)  # fmt: skip
 
-    member: Member
-    reading: Reading
 
-    @cached_property
-    def citations(self) -> Citations:
-        return Citations(self.reading)
+def _key(one: Difference) -> tuple[Topic, str, tuple[str, ...]]:
+    return one.topic, one.what, one.spots[0].values
 
-    @cached_property
-    def stamp(self) -> tuple[object, ...]:
-        """What no two runs have in common."""
-        record = self.reading.run.record
-        return record.started, record.seconds, tuple(one.seconds for one in record.checkpoints)
 
-    @cached_property
-    def observations(self) -> dict[Name, Seen]:
-        return {(one.topic, one.at, one.what): one for one in self.reading.seen}
-
-    @cached_property
-    def findings(self) -> dict[str, Finding]:
-        return {one.id: one for one in self.reading.run.record.findings}
-
-    @cached_property
-    def values(self) -> dict[Name, Seen]:
-        """The operands of findings, made comparable."""
-        found: dict[Name, Seen] = {}
-        for finding in self.findings.values():
-            for operand in finding.operands:
-                value = relative(operand.value, self._spaces(finding.at))
-                evidence = operand.evidence[0] if operand.evidence else None
-                name = f"{finding.id}: {operand.text}"
-                found[Topic.VALUE, finding.at, name] = Seen(Topic.VALUE, name, finding.at, value, False, evidence)
-        return found
-
-    def _spaces(self, at: str) -> list[Regions]:
-        spaces = self.reading.spaces
-        return [*([spaces[at]] if at in spaces else ()), *(one for label, one in spaces.items() if label != at)]
+def _with(one: Difference, other: Difference | None) -> Difference:
+    if other is None or one.reasons or one.topic in (Topic.FINDING, Topic.VALUE):
+        return one
+    also = tuple(claim for claim in (one.claim, *one.also) if claim and claim != other.claim)
+    return replace(one, reasons=other.reasons, claim=other.claim, also=also)
 
 
 class _Case:
@@ -94,104 +64,110 @@ class _Case:
     def __init__(self, case: Matched, letters: Sequence[str]) -> None:
         self.case = case
         self.letters = letters
-        self.sides = [[_Run(one, Reading(one.path)) for one in members] for members in case.runs]
+        self.sides = [[Subject(one) for one in members] for members in case.runs]
         self.runs = [run for side in self.sides for run in side]
-        self.noise: set[Name] = set()
-        self.compared = self.chance = self.derived = self.left = 0
+        self.compared = self.chance = self.noise = 0
 
     @cached_property
     def copies(self) -> bool:
-        """Whether each side has the very same runs."""
-        stamps = [{run.stamp for run in side} for side in self.sides]
+        """Whether all sides are the very same runs."""
+        stamps = [{run.stamp for run in side} for side in self.sides if side]
         return all(stamp == stamps[0] for stamp in stamps[1:])
 
     @cached_property
-    def repeats(self) -> list[list[_Run]]:
+    def repeats(self) -> list[list[Subject]]:
         """Runs that are repeats of each other, where there are two or more; a copy is no repeat."""
-        groups: dict[str, dict[tuple[object, ...], _Run]] = {}
+        groups: dict[str, dict[tuple[object, ...], Subject]] = {}
         for run in self.runs:
             groups.setdefault(run.member.identity, {})[run.stamp] = run
         return [list(group.values()) for group in groups.values() if len(group) > 1]
 
     def done(self) -> Matched:
         """The case with all that differs."""
-        found = [*self._findings(), *self._observations()]
+        found = list(self._findings())
+        more, derived = gathered(self._observations(), self._telling, self.sides, self.letters)
         broken = dict.fromkeys(f"{run.member.path}: {why}" for run in self.runs for why in run.reading.broken)
-        return replace(self.case, differences=tuple(found), compared=self.compared, noise=self.left,
-                       chance=self.chance, derived=self.derived, broken=tuple(broken)[:40])  # fmt: skip
+        return replace(self.case, differences=(*found, *more), compared=self.compared, noise=self.noise,
+                       chance=self.chance, derived=derived, broken=tuple(broken)[:40])  # fmt: skip
 
     # -- findings --------------------------------------------------------------------------------
 
+    def _ids(self) -> list[str]:
+        return list(dict.fromkeys(name for run in self.runs for name in run.findings))
+
     def _findings(self) -> Iterable[Difference]:
-        ids = dict.fromkeys(name for run in self.runs for name in run.findings)
-        for name in ids:
+        for name in self._ids():
             self.compared += 1
             by_side = [[run.findings.get(name) for run in side] for side in self.sides]
-            forms = [{_form(one) for one in side} for side in by_side]
-            if any(form != forms[0] for form in _present(forms)):
+            forms = [{form(one) for one in side} for side in by_side if side]
+            if any(one != forms[0] for one in forms):
                 yield self._finding(name, by_side)
 
     def _finding(self, name: str, by_side: Sequence[Sequence[Finding | None]]) -> Difference:
-        there = [(letter, [one for one in side if one]) for letter, side in zip(self.letters, by_side, strict=True)]
+        there = self._there(name)
         one = next(found for _, side in there for found in side)
-        spot = Spot(one.at, tuple(_words(side, run) for side, run in zip(by_side, self.sides, strict=True)))
-        known = reasons.of_forms(there) if self._explained(there) else ()
-        lines = tuple((letter, e) for letter, side in there for f in side[:1] for o in f.operands for e in o.evidence[:1])
-        return Difference(Topic.FINDING, name, (spot,), one.claim, name, (), known, lines[:12])
+        spots = (Spot(one.at, tuple(map(_words, by_side))), *self._values(name))
+        known = reasons.of_forms(there) if _explained(there) else ()
+        lines = tuple((letter, operand.evidence[0]) for letter, side in there for found in side[:1]
+                      for operand in found.operands if operand.evidence)  # fmt: skip
+        return Difference(Topic.FINDING, name, spots, one.claim, name, (), known, lines[:12])
 
-    @staticmethod
-    def _explained(there: Sequence[tuple[str, Sequence[Finding]]]) -> bool:
-        """Whether forms say why: all that were evaluated pass, in forms of their own, or are skipped with a reason."""
-        every = [one for _, side in there for one in side]
-        if any(one.outcome in (Outcome.FAIL, Outcome.ERROR) for one in every):
-            return False
-        passed = {(one.when, one.check) for one in every if one.outcome is Outcome.PASS}
-        return len(passed) > 1 or any(one.outcome is Outcome.SKIP and one.message for one in every)
+    def _values(self, name: str) -> Iterable[Spot]:
+        """The operands of a check that does not come out alike, with the values that are not alike."""
+        if len({one.check for run in self.runs if (one := run.findings.get(name))}) > 1:
+            return
+        operands = dict.fromkeys(key for run in self.runs for key in run.values if key[2].startswith(f"{name}: "))
+        for key in operands:
+            values = tuple(_joined([run.seen(key) for run in side]) for side in self.sides)
+            if len(set(values)) > 1:
+                yield Spot(f"{VALUE_OF}{key[2].partition(': ')[2]}", values)
+
+    def _there(self, name: str) -> list[tuple[str, list[Finding]]]:
+        """What each side's runs found for an expectation."""
+        return [(letter, [run.findings[name] for run in side if name in run.findings])
+                for letter, side in zip(self.letters, self.sides, strict=True)]  # fmt: skip
 
     @cached_property
     def _telling(self) -> dict[str, list[tuple[str, list[Finding]]]]:
-        """The findings that hold in several forms, by id."""
-        found = {}
-        for name in dict.fromkeys(name for run in self.runs for name in run.findings):
-            there = [(letter, [run.findings[name] for run in side if name in run.findings])
-                     for letter, side in zip(self.letters, self.sides, strict=True)]  # fmt: skip
-            if self._explained(there) and len({_form(one) for _, side in there for one in side}) > 1:
-                found[name] = there
-        return found
+        """The expectations that hold in several forms here, by id."""
+        found = {name: self._there(name) for name in self._ids()}
+        return {name: there for name, there in found.items()
+                if _explained(there) and len({form(one) for _, side in there for one in side}) > 1}  # fmt: skip
 
     # -- observations ----------------------------------------------------------------------------
 
-    def _observations(self) -> list[Difference]:
-        spots: dict[tuple[Topic, str], list[tuple[Spot, list[Seen | None]]]] = {}
-        names = dict.fromkeys(name for run in self.runs for name in (*run.observations, *self._comparable(run)))
+    def _observations(self) -> Items:
+        """What differs, by topic and thing: each place, with an example of each side."""
+        found: Items = {}
+        names = list(dict.fromkeys(name for run in self.runs for name in (*run.observations, *self._same_form(run))))
         varying = self._varying(names)
         for name in names:
-            seen = [[self._of(run, name) for run in side] for side in self.sides]
+            seen = [[run.seen(name) for run in side] for side in self.sides]
             if self._skipped(name, seen, varying):
                 continue
             self.compared += 1
             values = [{one.value if one else ABSENT for one in side} for side in seen if side]
-            if all(value == values[0] for value in values[1:]) or self._limited(name, values):
+            if all(value == values[0] for value in values) or self._limited(name, values):
                 continue
-            shown = tuple(" / ".join(sorted({one.value if one else "not there" for one in side})) if any(side) else ABSENT
-                          for side in seen)  # fmt: skip
-            spots.setdefault((name[0], name[2]), []).append(
-                (Spot(name[1], shown), [next((one for one in side if one), None) for side in seen]))  # fmt: skip
-        return self._gathered(self._underived(spots))
+            topic, at, what = name
+            if topic is Topic.VALUE:  # of one finding together: the operand takes the place of the checkpoint
+                what, _, at = what.partition(": ")
+            elif topic is Topic.TRACE:  # of one function together: the window takes it
+                at, _, what = what.partition(": ")
+            examples = [next((one for one in side if one), None) for side in seen]
+            found.setdefault((topic, what), []).append((Spot(at, tuple(map(_joined, seen))), examples))
+        return found
 
-    def _of(self, run: _Run, name: Name) -> Seen | None:
-        return run.values.get(name) if name[0] is Topic.VALUE else run.observations.get(name)
+    def _same_form(self, run: Subject) -> Iterable[Name]:
+        """The values in findings of the same form on all sides: of others the finding itself is the difference."""
+        same = {name for name in self._ids() if len({form(one.findings.get(name)) for one in self.runs}) == 1}
+        return (name for name in run.values if name[2].partition(": ")[0] in same)
 
-    def _comparable(self, run: _Run) -> Iterable[Name]:
-        """The values in findings that have the same form on all sides: of others the finding itself is the difference."""
-        return (name for name in run.values if len({_form(one.findings.get(name[2].partition(": ")[0]))
-                                                    for one in self.runs}) == 1)  # fmt: skip
-
-    def _varying(self, names: Iterable[Name]) -> set[Name]:
-        """What varies between repeats; of what is not steady, then at every checkpoint."""
+    def _varying(self, names: Sequence[Name]) -> set[Name]:
+        """What varies between repeats."""
         found = {name for name in names for group in self.repeats
-                 if len({one.value if (one := self._of(run, name)) else ABSENT for run in group}) > 1}  # fmt: skip
-        everywhere = {(topic, what) for topic, at, what in found if topic in (Topic.RESIDENT, Topic.KERNEL)}
+                 if len({one.value if (one := run.seen(name)) else ABSENT for run in group}) > 1}  # fmt: skip
+        everywhere = {(topic, what) for topic, _, what in found if topic in _EVERYWHERE}
         return found | {name for name in names if (name[0], name[2]) in everywhere}
 
     def _skipped(self, name: Name, seen: Sequence[Sequence[Seen | None]], varying: set[Name]) -> bool:
@@ -202,7 +178,7 @@ class _Case:
         if name in varying:
             if name[0] in _PRESENCE and not all(every):
                 return False
-            self.left += 1
+            self.noise += 1
             return True
         if all(one.steady for one in every if one) or self.repeats:
             return False
@@ -210,69 +186,29 @@ class _Case:
         return True
 
     def _limited(self, name: Name, values: Sequence[set[str]]) -> bool:
-        """Whether a kernel log is not whole, by printk's limit of lines a second, and what is there does not differ."""
+        """Whether printk's limit of lines a second left out some of a kernel log, and what is there does not differ."""
         if name[0] is not Topic.LOG or self.copies or not any(run.reading.limited for run in self.runs):
             return False
         shapes = [{shape for value in side for shape in value.split(" | ")} - {ABSENT} for side in values]
-        return any(not one or not other or one & other for one in shapes for other in shapes if one is not other)
-
-    def _underived(self, spots: dict[tuple[Topic, str], list[tuple[Spot, list[Seen | None]]]]) -> \
-            dict[tuple[Topic, str], list[tuple[Spot, list[Seen | None]]]]:
-        """Without sums, where what they are made of is listed."""
-        mapped = {spot.at for (topic, _), found in spots.items() if topic is Topic.MAPPING for spot, _ in found}
-        resident = {spot.at for (topic, what), found in spots.items() if topic is Topic.RESIDENT and
-                    what not in _OF_RESIDENT for spot, _ in found}  # fmt: skip
-        kept = {}
-        for (topic, what), found in spots.items():
-            parts = mapped if what in _OF_MAPPINGS else resident if what in _OF_RESIDENT else set()
-            left = [item for item in found if item[0].at not in parts]
-            self.derived += len(found) - len(left)
-            if left:
-                kept[topic, what] = left
-        return kept
-
-    def _gathered(self, spots: dict[tuple[Topic, str], list[tuple[Spot, list[Seen | None]]]]) -> list[Difference]:
-        """One difference for each thing, with all places; and what is known of it."""
-        glibcs = [(letter, run.member.glibc) for letter, side in zip(self.letters, self.sides, strict=True)
-                  for run in side[:1]]  # fmt: skip
-        found = []
-        for (topic, what), items in spots.items():
-            cited = dict.fromkeys(name for _, seen in items for name in self._cited(seen))
-            telling = [name for name in cited if name in self._telling]
-            example = next(one for _, seen in items for one in seen if one)
-            known = reasons.of_forms(self._telling[telling[0]]) if telling else reasons.of_files(example, glibcs)
-            finding = what.partition(": ")[0] if topic is Topic.VALUE else ""
-            claims = list(dict.fromkeys(self._claim(name) for name in [*telling, *cited, finding] if self._claim(name)))
-            first = claims[0] if claims else ""
-            found.append(Difference(topic, what, tuple(spot for spot, _ in items), first, finding, tuple(claims[1:]),
-                                    known, self._lines(items)))  # fmt: skip
-        return sorted(found, key=lambda one: list(Topic).index(one.topic))
-
-    def _cited(self, seen: Sequence[Seen | None]) -> Iterable[str]:
-        for side, one in zip(self.sides, seen, strict=True):
-            if one is not None and one.topic is not Topic.VALUE:
-                yield from side[0].citations.of(one)
-
-    def _claim(self, finding: str) -> str:
-        return next((run.findings[finding].claim for run in self.runs if finding in run.findings), "")
-
-    def _lines(self, items: Sequence[tuple[Spot, Sequence[Seen | None]]]) -> tuple[tuple[str, Evidence], ...]:
-        return tuple((letter, one.evidence) for _, seen in items[:1] for letter, one in
-                     zip(self.letters, seen, strict=True) if one and one.evidence)  # fmt: skip
+        return any(not one or not other or one & other for place, one in enumerate(shapes) for other in shapes[:place])
 
 
-def _form(finding: Finding | None) -> tuple[str, ...]:
-    return (finding.outcome.value, finding.when, finding.check) if finding else ()
+def _explained(there: Sequence[tuple[str, Sequence[Finding]]]) -> bool:
+    """Whether forms say why: all that were evaluated pass, in forms of their own, or are skipped with a reason."""
+    every = [one for _, side in there for one in side]
+    if any(one.outcome in (Outcome.FAIL, Outcome.ERROR) for one in every):
+        return False
+    passed = {form(one) for one in every if one.outcome is Outcome.PASS}
+    return len(passed) > 1 or any(one.outcome is Outcome.SKIP and one.message for one in every)
 
 
-def _present(forms: Sequence[set[tuple[str, ...]]]) -> Sequence[set[tuple[str, ...]]]:
-    return [form for form in forms if form]
+def _joined(side: Sequence[Seen | None]) -> str:
+    """What a side's runs saw; several values are those of repeats."""
+    return " / ".join(sorted({one.value if one else "not there" for one in side})) if any(side) else ABSENT
 
 
-def _words(findings: Sequence[Finding | None], runs: Sequence[object]) -> str:
+def _words(findings: Sequence[Finding | None]) -> str:
     """What a side's runs say of one expectation: "PASS", "FAIL: does not hold", "2 × PASS / SKIP: …"."""
-    if not runs:
-        return ABSENT
     counts: dict[str, int] = {}
     for one in findings:
         text = "not evaluated" if one is None else one.outcome.value
@@ -282,4 +218,3 @@ def _words(findings: Sequence[Finding | None], runs: Sequence[object]) -> str:
             text += f", when {one.when}"
         counts[text[:MAX_SHOWN]] = counts.get(text[:MAX_SHOWN], 0) + 1
     return " / ".join(text if len(counts) == 1 else f"{count} × {text}" for text, count in counts.items())
-

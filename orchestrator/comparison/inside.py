@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from orchestrator.collect.heap_values import Arena, HeapEvidence, Stack, Thread
 from orchestrator.collect.lines import Document
 from orchestrator.comparison.model import Seen, Topic
+from orchestrator.comparison.places import exact
 from orchestrator.errors import LabError
 from orchestrator.heap_objects import STATES
 from orchestrator.inspection.moment import Moment
 from orchestrator.model import Evidence
-from orchestrator.report.text import plural, size
+from orchestrator.report.text import plural
 
 _COUNTS = {"map_count": True, "locked_vm": True, "rss_anon": False, "rss_file": False, "rss_shmem": False,
            "rss_swap": True, "pgtables_bytes": False}  # fmt: skip
@@ -38,10 +39,8 @@ def _kernel(moment: Moment) -> Iterator[Seen]:
     if found.mm is not None:
         for name, steady in _COUNTS.items():
             value = found.mm.fields[name]
-            yield Seen(Topic.KERNEL, f"mm.{name}", at, size(value) if name in _BYTES else str(value), steady,
+            yield Seen(Topic.KERNEL, f"mm.{name}", at, exact(value) if name in _BYTES else str(value), steady,
                        moment.line(found.mm), word=name)  # fmt: skip
-    if found.tasks:
-        yield Seen(Topic.KERNEL, "task_structs", at, str(len(found.tasks)), True, moment.line(found.tasks[0]))
     counts, whole = found.counts(), moment.document.at(0)
     for kind, pages in sorted(counts.items()):
         yield Seen(Topic.KERNEL, f"pages mapped: {kind}", at, plural(pages, "page"), False, whole)
@@ -90,10 +89,10 @@ def _sums(at: str, document: Document, found: HeapEvidence, steady: bool) -> Ite
         counts[STATES[letter]] += count
         sizes[STATES[letter]] += length * count
     for state, count in counts.items():
-        yield Seen(Topic.HEAP, f"chunks: {state}", at, f"{plural(count, 'chunk')}, {size(sizes[state])}", steady,
+        yield Seen(Topic.HEAP, f"chunks: {state}", at, f"{plural(count, 'chunk')}, {exact(sizes[state])}", steady,
                    document.at(0), word=state)  # fmt: skip
     total = sum(arena.numbers.get("system_mem", 0) for arena in found.arenas)
-    yield Seen(Topic.HEAP, "system_mem of all arenas", at, size(total), steady, _line(document, found.arenas),
+    yield Seen(Topic.HEAP, "system_mem of all arenas", at, exact(total), steady, _line(document, found.arenas),
                word="system_mem")  # fmt: skip
 
 
@@ -114,12 +113,11 @@ def _lists(at: str, document: Document, found: HeapEvidence, steady: bool) -> It
 def _threads(at: str, document: Document, found: HeapEvidence) -> Iterator[Seen]:
     """Stacks of threads, and those that are kept for later ones: size of the block, of the guard."""
     made = [thread for thread in found.threads if not thread.numbers.get("user_stack")]
-    yield Seen(Topic.THREAD, "threads", at, str(len(found.threads)), True, _line(document, found.threads))
     blocks: tuple[tuple[str, Sequence[Thread | Stack]], ...] = (
         ("stacks of threads", made), ("stacks kept for later", found.stacks))
     for what, ones in blocks:
-        kinds = Counter(f"{size(one.numbers.get('stackblock_size', 0))} with a guard of "
-                        f"{size(one.numbers.get('guardsize', 0))}" for one in ones)  # fmt: skip
+        kinds = Counter(f"{exact(one.numbers.get('stackblock_size', 0))} with a guard of "
+                        f"{exact(one.numbers.get('guardsize', 0))}" for one in ones)  # fmt: skip
         shown = ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in sorted(kinds.items()))
         yield Seen(Topic.THREAD, what, at, shown or "none", True, _line(document, ones))
     states = Counter(thread.tcache_state for thread in found.threads)

@@ -10,6 +10,8 @@ from orchestrator.model import Evidence
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # the sides' names in a table; more sides than letters are refused
 
+VALUE_OF = "value of "  # before an operand, where a spot is one
+
 
 class Topic(StrEnum):
     """What a difference is one of, in the order in which they are shown."""
@@ -59,6 +61,7 @@ class Member:
     release: str  # as measured
     glibc: str
     identity: str  # of program, settings and pieces: runs with the same one are repeats
+    settings: tuple[str, ...] = ()  # "tunables glibc.malloc.tcache_count=0"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Side:
     name: str
     place: str  # the directory as given
     members: tuple[Member, ...]
+    settings: tuple[str, ...] = ()  # what a user had set on it, in words, where sides differ in that
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ class Reason:
 @dataclass(frozen=True)
 class Spot:
     """One place at which something differs: what each side has there, in their order. "" is not there; several
-    different values of repeats are joined by " / "."""
+    different values of repeats are joined by " / ". ``at`` is a checkpoint; for a value in a finding the operand; for
+    a trace the window; behind VALUE_OF an operand of a finding that does not come out alike."""
 
     at: str
     values: tuple[str, ...]

@@ -13,6 +13,13 @@ LOWEST = 1 << 32  # what is below is taken for a number
 _VERSIONED = re.compile(r"-[0-9][0-9.]*(\.so)$|\.so\.[0-9.]+$")
 
 
+def exact(count: int) -> str:
+    """Bytes without rounding, so that what differs looks so: "8204 KiB", "8 MiB"."""
+    if count % 1024 or not count:
+        return f"{count} B" if count else "0"
+    return f"{count >> 20} MiB" if count % (1 << 20) == 0 else f"{count >> 10} KiB"
+
+
 def mapping_name(name: str) -> str:
     """A mapping's name without what differs between builds: "libc.so" for /usr/lib/…/libc.so.6 and libc-2.31.so."""
     base = name.rpartition("/")[2] if name.startswith("/") else name

@@ -7,48 +7,46 @@ word. A reason is known where a finding that speaks of it holds in another form 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from orchestrator.comparison.model import Reason, Seen, Topic
 from orchestrator.comparison.seen import Reading, log_kind
-from orchestrator.model import Finding, Outcome
+from orchestrator.model import Evidence, Finding, Outcome
 
-_FILES = (".so", ".so bss", "program", "program bss")
+_FILES = (".so", ".so bss", "program")
 
 
 class Citations:
     """What the findings of one run cite, by file."""
 
     def __init__(self, reading: Reading) -> None:
-        self._by_file: dict[str, list[tuple[int, int, str, str]]] = {}
-        self.findings = reading.run.record.findings
-        for number, finding in enumerate(self.findings):
-            for operand in finding.operands:
-                for one in operand.evidence:
-                    item = (one.line, number, operand.text, one.text)
-                    self._by_file.setdefault(one.file, []).append(item)
+        self._findings = reading.run.record.findings
+        self._by_file: dict[str, list[tuple[Finding, Evidence]]] = {}
+        for finding in self._findings:
+            for one in (one for operand in finding.operands for one in operand.evidence):
+                self._by_file.setdefault(one.file, []).append((finding, one))
 
     def of(self, seen: Seen) -> list[str]:
         """The ids of the findings that speak of it, in the scenario's order."""
         if seen.evidence is None:
             return []
-        found: set[int] = set()
-        for line, number, operand, text in self._by_file.get(seen.evidence.file, ()):
-            if _speaks(seen, line, operand, text):
-                found.add(number)
-        return [self.findings[number].id for number in sorted(found)]
+        cited = self._by_file.get(seen.evidence.file, ())
+        found = {finding.id for finding, one in cited if _speaks(seen, finding, one)}
+        if seen.topic is Topic.TRACE:
+            found |= {one.id for one in self._findings if f'"{seen.word}"' in one.when}
+        return [one.id for one in self._findings if one.id in found]
 
 
-def _speaks(seen: Seen, line: int, operand: str, text: str) -> bool:
+def _speaks(seen: Seen, finding: Finding, cited: Evidence) -> bool:
     assert seen.evidence is not None
     if seen.topic is Topic.LOG:
-        return line > 0 and log_kind(text) == seen.what
-    named = bool(seen.word) and seen.word in operand
+        return cited.line > 0 and log_kind(cited.text) == seen.what
+    named = bool(seen.word) and re.search(rf"\b{re.escape(seen.word)}\b", finding.check) is not None
     first = seen.evidence.line
-    if first == 0:  # of the whole file: only the word says what is meant
+    if first == 0 or seen.topic is Topic.HEAP:  # of the whole file: only the word says what is meant
         return named
-    within = first <= line <= max(first, seen.last)
-    return within and (named or not seen.word)
+    return first <= cited.line <= max(first, seen.last) and (named or not seen.word)
 
 
 def of_forms(forms: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[Reason, ...]:

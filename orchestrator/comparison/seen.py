@@ -6,16 +6,18 @@ lies, how many page tables that needs, which frame) is either left out or marked
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.collect import procfs
 from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.comparison import inside
 from orchestrator.comparison.model import Seen, Topic
-from orchestrator.comparison.places import Regions, named
+from orchestrator.comparison.places import Regions, exact, named
 from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Moment, Run
 from orchestrator.machine import classify
@@ -23,9 +25,9 @@ from orchestrator.model import Checkpoint, Evidence, Vma
 from orchestrator.names import signal_name
 from orchestrator.observed import ObservationError
 from orchestrator.report import trace as recorded
-from orchestrator.report.text import size
 
 MAX_CHECKPOINTS = 400  # of one run
+MAX_VALUE = 4000  # characters
 MAX_LOG = 20_000  # lines of the kernel log
 
 # /proc/PID/status. Sizes of mappings are told by the mappings.
@@ -45,7 +47,7 @@ class Reading:
         self.limited = False  # printk left out lines of the kernel log
         self.spaces: dict[str, Regions] = {}  # the address space by checkpoint's label
         self._arenas: set[int] = set()  # processes in which threads share arenas, or have
-        self.seen: tuple[Seen, ...] = tuple(self._all())
+        self.seen: tuple[Seen, ...] = tuple(map(_bounded, self._all()))
 
     def _all(self) -> Iterator[Seen]:
         yield from _ending(self.run)
@@ -80,17 +82,18 @@ class Reading:
             values, document = self._parsed(f"{folder}/{name}", parse)
             for key in (key for key in wanted if key in values):
                 found = values[key]
-                shown = size(found.value) if isinstance(found.value, int) and name != "stat" and key != "Threads" \
+                shown = exact(found.value) if isinstance(found.value, int) and name != "stat" and key != "Threads" \
                     else str(found.value)  # fmt: skip
                 what = f"{key} ({name})" if name == "smaps_rollup" else key
                 yield Seen(Topic.RESIDENT if wanted in (_RESIDENT, _ROLLUP) else Topic.COUNTER, what, moment.at, shown,
                            steady, document.at(found.line) if document else None,
                            word="" if name == "status" else key)  # fmt: skip
 
-    def _parsed(self, file: str, parse: object) -> tuple[Mapping[str, procfs.Value], Document | None]:
+    def _parsed(self, file: str, parse: Callable[[Document], dict[str, procfs.Value]]) -> \
+            tuple[Mapping[str, procfs.Value], Document | None]:
         try:
             document = self.run.observed.document(file)
-            return parse(document), document  # type: ignore[operator]
+            return parse(document), document
         except ObservationError:  # not there, or cut off
             return {}, None
         except LabError as error:
@@ -116,11 +119,19 @@ class Reading:
             yield Seen(Topic.LOG, kind, "", " | ".join(shown), evidence=first[kind])
 
 
+def _bounded(one: Seen) -> Seen:
+    """It with a value that is no longer than MAX_VALUE; a hash stands for the rest."""
+    if len(one.value) <= MAX_VALUE:
+        return one
+    rest = hashlib.sha256(one.value.encode(errors="surrogatepass")).hexdigest()[:12]
+    return replace(one, value=f"{one.value[:MAX_VALUE]} … ({len(one.value)} characters, {rest})")
+
+
 # -- the kernel log ------------------------------------------------------------------------------
 
-_ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{8,16}\b")
 _CODE = re.compile(r"^Code: .*")
-_NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])|(?<=\[)\d+(?=\])|(?<=\()\d+(?=\))")
+# addresses, sizes and counts alike: an address may by chance have no letter in it
+_NUMBER = re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8,16}\b|(?<=[\[,+])[0-9a-f]+(?=[],+])|(?<![\w.])\d+(?![\w.])")
 _LIMITED = re.compile(r"callbacks suppressed")  # lib/ratelimit.c: ten messages in five seconds
 _OTHERS = re.compile(r"IPv6: ADDRCONF|callbacks suppressed|link becomes ready|random: crng|clocksource|virtio_net")
 
@@ -131,8 +142,7 @@ def log_shape(line: str) -> str:
     text = classify.comparable(line.partition(";")[2] or line)
     if not text or _OTHERS.search(text):
         return ""
-    text = _CODE.sub("Code: …", text)
-    return _NUMBER.sub("N", re.sub(r"\b[0-9a-f]{3,16}\+[0-9a-f]+\b", "ADDRESS+SIZE", _ADDRESS.sub("ADDRESS", text)))
+    return _NUMBER.sub("N", _CODE.sub("Code: …", text))
 
 
 def log_kind(line: str) -> str:
@@ -150,8 +160,8 @@ def _ending(run: Run) -> Iterator[Seen]:
     yield Seen(Topic.ENDING, "the outcome", "", record.outcome.value, evidence=whole)
     if record.ended is not None:
         ended = record.ended
-        how = ended.killed_by_lab or (f"exit status {ended.code}" if ended.signal is None else signal_name(ended.signal))
-        yield Seen(Topic.ENDING, "the program", "", how, evidence=whole)
+        how = f"exit status {ended.code}" if ended.signal is None else signal_name(ended.signal)
+        yield Seen(Topic.ENDING, "the program", "", ended.killed_by_lab or how, evidence=whole)
     for part, why in record.left_out.items():
         yield Seen(Topic.ENDING, f"looking inside: {part}", "", why, evidence=whole)
 
@@ -171,7 +181,7 @@ def _mappings(at: str, document: Document, vmas: tuple[Vma, ...], steady: bool) 
         groups.setdefault(name, []).append(vma)
     for name, group in groups.items():
         ordered = not name.startswith("anonymous")
-        shown = [f"{vma.perms} {size(vma.size)}" for vma in group]
+        shown = [f"{vma.perms} {exact(vma.size)}" for vma in group]
         value = ", ".join(shown) if ordered else _counted(group)
         first, last = group[0], group[-1]
         end = last.line + len(last.fields) + bool(last.flags)
@@ -187,17 +197,17 @@ def _resident(at: str, name: str, document: Document, group: list[Vma], end: int
         return
     # the stack's first pages depend on where its strings are put, a file's on what is read around a fault
     steady = calm and name == "[heap]"
-    yield Seen(Topic.RESIDENT, name, at, size(sum(value or 0 for value in sums)), steady,
+    yield Seen(Topic.RESIDENT, name, at, exact(sum(value or 0 for value in sums)), steady,
                document.at(group[0].line), end)  # fmt: skip
 
 
 def _counted(vmas: Iterable[Vma]) -> str:
     """How many there are of each size and permission. Of those without any permission the number and the sum: how a
     program cuts up what it has reserved often depends on where that lies."""
-    found = Counter(f"{vma.perms} {size(vma.size)}" for vma in vmas if vma.perms != "---p")
+    found = Counter(f"{vma.perms} {exact(vma.size)}" for vma in vmas if vma.perms != "---p")
     shown = [f"{count} × {value}" if count > 1 else value for value, count in sorted(found.items())]
     closed = [vma.size for vma in vmas if vma.perms == "---p"]
-    return ", ".join([*shown, *([f"{len(closed)} × ---p, {size(sum(closed))}"] if closed else ())])
+    return ", ".join([*shown, *([f"{len(closed)} × ---p, together {exact(sum(closed))}"] if closed else ())])
 
 
 # -- the trace -----------------------------------------------------------------------------------
@@ -211,5 +221,5 @@ def _windows(run: Run, checkpoint: Checkpoint, at: str) -> Iterator[Seen]:
             continue
         for what, count in window.counts:
             yield Seen(Topic.TRACE, f"{window.name}: {what}", at, f"{count} times" if count > 1 else "once", False,
-                       Evidence(file))  # fmt: skip
+                       Evidence(file), word=what.removesuffix("()"))  # fmt: skip
 

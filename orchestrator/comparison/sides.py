@@ -26,7 +26,17 @@ def member(path: Path, record: RunRecord) -> Member:
     """A run as a member of a side."""
     case, measured = record.case, record.environment
     return Member(path, str(case.get("scenario", "")), str(case.get("kernel", "")), str(case.get("userland", "")),
-                  str(measured.get("release", "")), str(measured.get("glibc", "")), identity(record))  # fmt: skip
+                  str(measured.get("release", "")), str(measured.get("glibc", "")), identity(record),
+                  _settings(case.get("settings")))  # fmt: skip
+
+
+def _settings(found: object) -> tuple[str, ...]:
+    """The settings of a run in words, in their order."""
+    words = []
+    for name, values in (found.items() if isinstance(found, dict) else ()):
+        for value in values if isinstance(values, list) else ():
+            words.append(f"{name} {'='.join(map(str, value)) if isinstance(value, list) else value}"[:200])
+    return tuple(words)
 
 
 def identity(record: RunRecord) -> str:
@@ -45,19 +55,24 @@ def read(places: Sequence[Path]) -> tuple[tuple[Side, ...], tuple[tuple[str, str
 
     Raises UsageError for a place that has no run which came to an end.
     """
-    if len(places) > len(LETTERS):
-        raise UsageError(f"{len(places)} sides are too many to compare; at most {len(LETTERS)}")
-    left_out: list[tuple[str, str]] = []
     found = []
     for place in places:
         paths = runs.directories([place])
         if not paths:
             raise UsageError(f"{place}: no run directory, nor a folder of them", "`lab run` and `lab matrix` make them")
-        found.append((str(place), _members(place, paths, left_out)))
-    return named(found), tuple(left_out)
+        found.append((str(place), paths))
+    return of_runs(found)
 
 
-def _members(place: Path, paths: Sequence[Path], left_out: list[tuple[str, str]]) -> tuple[Member, ...]:
+def of_runs(found: Sequence[tuple[str, Sequence[Path]]]) -> tuple[tuple[Side, ...], tuple[tuple[str, str], ...]]:
+    """The same for (place, its run directories)."""
+    if len(found) > len(LETTERS):
+        raise UsageError(f"{len(found)} sides are too many to compare; at most {len(LETTERS)}")
+    left_out: list[tuple[str, str]] = []
+    return named([(place, _members(place, paths, left_out)) for place, paths in found]), tuple(left_out)
+
+
+def _members(place: str, paths: Sequence[Path], left_out: list[tuple[str, str]]) -> tuple[Member, ...]:
     """The runs of a side: of each case those of the program, settings and pieces that ran last."""
     cases: dict[tuple[str, str, str], list[tuple[str, Member]]] = {}
     for path in paths:
@@ -86,13 +101,22 @@ def _members(place: Path, paths: Sequence[Path], left_out: list[tuple[str, str]]
 def named(found: Sequence[tuple[str, tuple[Member, ...]]]) -> tuple[Side, ...]:
     """Sides with a letter and a name: what each has that the others have not, else where it is."""
     names = _names(found)
-    return tuple(Side(LETTERS[at], names[at], place, members) for at, (place, members) in enumerate(found))
+    common = set.intersection(*({one.settings for one in members} for _, members in found))
+    return tuple(Side(LETTERS[at], names[at], place, members, _own_settings(members, common))
+                 for at, (place, members) in enumerate(found))  # fmt: skip
+
+
+def _own_settings(members: Sequence[Member], common: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """The settings that a side's runs have and those of the others have not."""
+    return tuple(dict.fromkeys(f"{one.scenario}: {word}" for one in members if one.settings not in common
+                               for word in one.settings))  # fmt: skip
 
 
 def _names(found: Sequence[tuple[str, tuple[Member, ...]]]) -> list[str]:
     kernels = [{one.kernel for one in members} for _, members in found]
     userlands = [{one.userland for one in members} for _, members in found]
-    differ = [len(set(map(frozenset, axis))) > 1 and all(len(one) == 1 for one in axis) for axis in (kernels, userlands)]
+    differ = [len(set(map(frozenset, axis))) > 1 and all(len(one) == 1 for one in axis)
+              for axis in (kernels, userlands)]  # fmt: skip
     names = []
     for (place, _), kernel, userland in zip(found, kernels, userlands, strict=True):
         parts = [*(kernel if differ[0] else ()), *(userland if differ[1] else ())]
@@ -139,6 +163,7 @@ def _title(one: Member) -> str:
 def _matched(name: tuple[str, Key], row: Sequence[Mapping[Any, list[Member]]]) -> Matched:
     scenario, key = name
     runs_of = tuple(tuple(one for members in cases.values() for one in members) for cases in row)
-    what = {one.kernel for members in runs_of for one in members}, {one.userland for members in runs_of for one in members}
-    common = [*(what[0] if len(what[0]) == 1 else ()), *(what[1] if len(what[1]) == 1 else ())]
+    every = [one for members in runs_of for one in members]
+    common = [names.pop() for names in ({one.kernel for one in every}, {one.userland for one in every})
+              if len(names) == 1]  # fmt: skip
     return Matched(f"{scenario} with {' and '.join(common)}" if common and key else scenario, scenario, runs_of)

@@ -1,0 +1,70 @@
+"""One run of a case, read: its findings, its observations, and the values in its findings. Pure."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from orchestrator.comparison.model import Member, Seen, Topic
+from orchestrator.comparison.places import Regions, relative
+from orchestrator.comparison.reasons import Citations
+from orchestrator.comparison.seen import Reading
+from orchestrator.model import Finding
+
+Name = tuple[Topic, str, str]  # topic, checkpoint, what
+
+
+def form(finding: Finding | None) -> tuple[str, ...]:
+    """What must be the same for two findings to be: the outcome, and what was checked under which condition."""
+    return (finding.outcome.value, finding.when, finding.check) if finding else ()
+
+
+class Subject:
+    """A member of a side with all that its directory says."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.reading = Reading(member.path)
+
+    @cached_property
+    def citations(self) -> Citations:
+        """What its findings cite."""
+        return Citations(self.reading)
+
+    @cached_property
+    def stamp(self) -> tuple[object, ...]:
+        """What no two runs have in common, and copies of one have."""
+        record = self.reading.run.record
+        return record.started, record.seconds, tuple(one.seconds for one in record.checkpoints)
+
+    @cached_property
+    def findings(self) -> dict[str, Finding]:
+        """Its findings, by id."""
+        return {one.id: one for one in self.reading.run.record.findings}
+
+    @cached_property
+    def observations(self) -> dict[Name, Seen]:
+        """What was seen, by name; of what has the same name the first."""
+        found: dict[Name, Seen] = {}
+        for one in self.reading.seen:
+            found.setdefault((one.topic, one.at, one.what), one)
+        return found
+
+    @cached_property
+    def values(self) -> dict[Name, Seen]:
+        """The operands of findings ("FINDING: OPERAND"), made comparable. Chance may decide any of them."""
+        found: dict[Name, Seen] = {}
+        for finding in self.findings.values():
+            for operand in finding.operands:
+                value = relative(operand.value, self._spaces(finding.at))
+                evidence = operand.evidence[0] if operand.evidence else None
+                name = f"{finding.id}: {operand.text}"
+                found[Topic.VALUE, finding.at, name] = Seen(Topic.VALUE, name, finding.at, value, False, evidence)
+        return found
+
+    def seen(self, name: Name) -> Seen | None:
+        """What it saw under that name."""
+        return self.values.get(name) if name[0] is Topic.VALUE else self.observations.get(name)
+
+    def _spaces(self, at: str) -> list[Regions]:
+        spaces = self.reading.spaces
+        return [*([spaces[at]] if at in spaces else ()), *(one for label, one in spaces.items() if label != at)]
