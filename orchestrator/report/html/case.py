@@ -126,7 +126,7 @@ def facts(case: CaseResult) -> list[Fact]:
              measured_text(record, "version"))),
         Fact("C library", f"glibc {case.glibc or '? (not measured)'}", _chosen(record, "userland")),
         Fact("Machine", _machine(record.emulator), str(record.emulator.get("reason") or "")),
-        Fact("Settings", settings_words(record) or "none but the scenario's program"),
+        Fact("Settings", settings_words(record) or "none"),
         Fact("Program", program_end(record)),
         Fact("Run", f"{started(record)}, {seconds(case.seconds)}", f"qemu-lab {record.lab}, {case.directory}"),
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Evidence, Finding, Outcome
 from orchestrator.observed import ObservationError
-from orchestrator.report.html import address_space, case, embed, shell
+from orchestrator.report.html import address_space, case, embed, shell, stack_growth
 from orchestrator.report.html.excerpts import Excerpts, cited
 from orchestrator.report.html.sources import linked
 from orchestrator.report.results import CaseResult, Results, Verdict
@@ -46,6 +46,9 @@ PICTURES = (
     Picture("address_space", "Address space",
             "The process's mappings at each checkpoint, high addresses on top, and what became of them since the "
             "checkpoint before.", address_space.data),
+    Picture("stack_growth", "Stack growth",
+            "How far down the main stack reaches, where its limit and the guard gap end it, and what lies below.",
+            stack_growth.data),
 )  # fmt: skip
 
 

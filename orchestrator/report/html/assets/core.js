@@ -21,7 +21,7 @@ const lab = (() => {
         node.setAttribute(name, value === true ? "" : String(value));
       }
     }
-    for (const child of children.flat()) {
+    for (const child of children.flat(Infinity)) {
       if (child === null || child === undefined || child === false) continue;
       node.append(child instanceof Node ? child : document.createTextNode(String(child)));
     }
@@ -47,6 +47,18 @@ const lab = (() => {
   /* An address as "0x…", from such a text, a number or a BigInt. */
   function hex(address) {
     return "0x" + BigInt(address).toString(16);
+  }
+
+  /* Makes something drawn a button: focus, Enter and Space, a click. */
+  function button(node, label, act) {
+    fill(node, { tabindex: "0", role: "button", "aria-label": label }, []);
+    node.addEventListener("click", act);
+    node.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      act(event);
+    });
+    return node;
   }
 
   /* ---- tables */
@@ -171,9 +183,14 @@ const lab = (() => {
       this.drawn = true;
       this.bar();
       for (const figure of this.section.querySelectorAll("figure[data-picture]")) {
-        const paint = painters.get(figure.dataset.picture);
+        const host = figure.querySelector(".host");
         const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
-        if (paint) paint(figure.querySelector(".host"), data, this);
+        try {
+          painters.get(figure.dataset.picture)(host, data, this);
+        } catch (error) { /* it costs this picture only */
+          console.error(figure.dataset.picture, error);
+          host.append(el("p", { class: "trouble" }, `This picture could not be drawn: ${error.message}`));
+        }
       }
     }
   }
@@ -223,5 +240,5 @@ const lab = (() => {
   }
 
   document.addEventListener("DOMContentLoaded", start);
-  return { el, svg, bytes, hex, table, pages, picture: (name, paint) => painters.set(name, paint) };
+  return { el, svg, bytes, hex, button, table, pages, picture: (name, paint) => painters.set(name, paint) };
 })();
