@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import check, claims, compare, guest, image, inspect, lint, listing, matrix, new, run
+from orchestrator.cli import check, claims, compare, guest, image, inspect, lint, listing, matrix, new, report, run
 
 app = typer.Typer(
     name="lab",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("matrix")(matrix.matrix)
 app.command("check")(check.check)
+app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)
 app.command("list")(listing.list_)
 app.command("compare")(compare.compare)

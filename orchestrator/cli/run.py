@@ -35,6 +35,10 @@ def run(
                      "program dies or is ended at a limit."),
     ] = None,
     json: options.Json = None,
+    junit: options.Junit = None,
+    ktap: options.Ktap = None,
+    html: options.Html = None,
+    markdown: options.Markdown = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for the whole run.")] = None,
     memory: options.Memory = 768,
     cpus: options.Cpus = 1,
@@ -42,7 +46,8 @@ def run(
     locked: options.Locked = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs.")
+        bool,
+        typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs."),
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -52,8 +57,10 @@ def run(
     """
     from orchestrator import experiment
     from orchestrator.cli import show
+    from orchestrator.cli.outputs import Outputs
 
-    show.check_target(json)
+    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
+    outputs.check()
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
                             vmlinux)
     settings = options.settings(append, sysctl, tunable, ulimit, env, define)
@@ -63,5 +70,5 @@ def run(
             typer.echo(experiment.command_line(request))
             return
         done = experiment.run(request)
-    show.report(done.record, done.directory, json, verbose)
+    show.report(done.record, done.directory, outputs, verbose)
     raise typer.Exit(done.record.exit_code)

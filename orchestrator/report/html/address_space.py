@@ -52,7 +52,8 @@ def data(run: Run) -> dict[str, Any] | None:
     """The rows of each checkpoint, and each mapping once; None where no checkpoint has any."""
     page = run.record.environment.get("page_size")
     book = _Book()
-    steps, room = [], MAX_LISTED
+    steps: list[dict[str, Any]] = []
+    room = MAX_LISTED
     for moment in moments(run.record, run.directory.path):
         if len(steps) == MAX_STEPS:
             break

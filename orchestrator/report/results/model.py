@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator.matrix.record import CaseRecord, MatrixRecord, worst
+from orchestrator.matrix.record import CaseRecord, MatrixRecord, State, worst
 from orchestrator.model import Ending, Finding, Outcome
 from orchestrator.rundir import RunRecord
 
@@ -59,7 +59,7 @@ class CaseResult:
     seconds: float = 0.0
     started: str = ""  # ISO 8601, UTC
     usage: bool = False  # an ERROR that the user's own input made (exit code 2)
-    remark: str = ""  # what else is to be known: it went otherwise in a used guest, there were older runs
+    first: str = ""  # what it was in a guest that others had used, if that was not confirmed in a fresh one: "FAIL"
 
     @property
     def exit_code(self) -> int:
@@ -72,6 +72,11 @@ class CaseResult:
         if self.ending and (self.verdict is Verdict.LOST or self.ending is Ending.UNFINISHED):
             return self.ending.value.replace("-", " ").upper()
         return self.verdict.value
+
+    @property
+    def remark(self) -> str:
+        """What else is to be known of it; "" for nothing."""
+        return f"it was {self.first} in a guest that others had used" if self.first else ""
 
     @property
     def release(self) -> str:
@@ -113,8 +118,12 @@ class Results:
 
     @property
     def exit_code(self) -> int:
-        """That of the worst case; 3 where there is none, for nothing that ran is no success."""
-        return worst(case.exit_code for case in self.cases) if self.cases else 3
+        """That of the worst case; 3 where there is none, for nothing that ran is no success; 130 where cases were not
+        run because their matrix was interrupted."""
+        codes = [case.exit_code for case in self.cases] or [3]
+        if self.count(Verdict.NOT_RUN) and any(record.state is State.INTERRUPTED for _, record in self.matrices):
+            codes.append(130)
+        return worst(codes)
 
     def count(self, verdict: Verdict) -> int:
         """How many cases went so."""

@@ -166,7 +166,7 @@ def _planned(case: CaseRecord, place: Path) -> CaseResult:
         return replace(result, verdict=verdict if case.ending is not Ending.COMPLETED else Verdict.ERROR,
                        ending=case.ending, detail=detail)  # fmt: skip
     if case.unconfirmed:
-        result = replace(result, remark=f"{case.first} in a guest that others had used")
+        result = replace(result, first=case.first)
     return result
 
 

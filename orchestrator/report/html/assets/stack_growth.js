@@ -177,12 +177,13 @@ lab.picture("stack_growth", (host, data, page) => {
     return kept;
   }
 
-  /* What lies between two landmarks. */
+  /* What lies between two landmarks; "" where that is not known here. */
   function between(step, high, low) {
     const start = BigInt(step.start);
     if (low >= start && high <= BigInt(step.end)) return "light fill-stack";
     if (step.below && high <= BigInt(step.below.end) && low >= BigInt(step.below.start)) return "light fill-anon";
-    return low >= start - BigInt(data.gap) && high <= start ? "guard" : "back";
+    if (low >= start - BigInt(data.gap) && high <= start) return "guard";
+    return step.below && high <= BigInt(step.below.start) ? "" : "back";
   }
 
   function landmark(one, y, columnsAt) {
@@ -207,7 +208,7 @@ lab.picture("stack_growth", (host, data, page) => {
       const tall = STEP + 15 * (one.lines.length - 1);
       if (next) {
         const kind = between(step, one.at, next.at);
-        parts.push(svg("rect", { x: columnsAt.bar, y, width: 34, height: tall, class: kind }),
+        parts.push(svg("rect", { x: columnsAt.bar, y, width: 34, height: tall, class: kind || "back" }),
           svg("text", { x: columnsAt.text, y: y + tall - STEP / 2 + 4, class: "muted" },
             `${bytes(Number(one.at - next.at))}${kind === "back" ? " not mapped" : ""}`));
       }
