@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from orchestrator.claims import LEVELS
 from orchestrator.ledger import Ledger, Row, Word
 from orchestrator.report import claims_words as words
 from orchestrator.report.html import embed, ledger_data, shell
 from orchestrator.report.html.ledger_data import Cell
-from orchestrator.report.text import clean, plural
+from orchestrator.report.html.prose import prose
+from orchestrator.report.text import plural
 
 MARKS = {  # a sign and a class for each word; the word itself stands beside it
     Word.CONFIRMED: ("✓", "is-pass"), Word.DIFFERS: ("≈", "is-differs"), Word.REFUTED: ("≠", "is-refuted"),
@@ -35,15 +34,6 @@ class Line:
     cells: tuple[Cell, ...]
     levels: str
     splits: bool  # whether anything changes between its cells
-
-
-def prose(text: str) -> Markup:
-    """Text in which `names` are code."""
-    parts = clean(text, shell.MAX_TEXT).split("`")
-    if len(parts) % 2 == 0:  # a backtick without its twin
-        parts = ["`".join(parts)]
-    return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else part
-                           for place, part in enumerate(parts))  # fmt: skip
 
 
 def render(ledger: Ledger) -> str:
