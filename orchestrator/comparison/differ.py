@@ -15,7 +15,7 @@ from functools import cached_property
 from orchestrator.comparison import reasons
 from orchestrator.comparison.gather import Items, gathered
 from orchestrator.comparison.model import VALUE_OF, Comparison, Difference, Matched, Seen, Side, Spot, Topic
-from orchestrator.comparison.subject import Name, Subject, form
+from orchestrator.comparison.subject import BY_CHANCE, Name, Subject, form
 from orchestrator.errors import UsageError
 from orchestrator.model import Finding, Outcome
 
@@ -175,6 +175,9 @@ class _Case:
         if self.copies or name[0] in _ALWAYS:
             return False
         every = [one for side in seen for one in side]
+        if name[0] is Topic.VALUE and BY_CHANCE.search(name[2].partition(": ")[2]):
+            self.noise += 1
+            return True
         if name in varying:
             if name[0] in _PRESENCE and not all(every):
                 return False

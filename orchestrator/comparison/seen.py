@@ -46,6 +46,7 @@ class Reading:
         self.broken: list[str] = []
         self.limited = False  # printk left out lines of the kernel log
         self.spaces: dict[str, Regions] = {}  # the address space by checkpoint's label
+        self.pids: list[int] = []  # of processes and threads, in the order of their appearance
         self._arenas: set[int] = set()  # processes in which threads share arenas, or have
         self.seen: tuple[Seen, ...] = tuple(map(_bounded, self._all()))
 
@@ -61,6 +62,8 @@ class Reading:
             yield from _windows(self.run, checkpoint, at)
 
     def _moment(self, moment: Moment) -> Iterator[Seen]:
+        threads = [thread.tid for thread in moment.heap[1].threads] if moment.heap else []
+        self.pids += [pid for pid in (moment.pid, *threads) if pid not in self.pids]
         if moment.mappings is not None:
             document, vmas = moment.mappings
             self.spaces[moment.at] = Regions(vmas, inside.stacks(moment))

@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator import claims
 from orchestrator.errors import LabError
 from orchestrator.ledger import Ledger, Pair, Proof, Row, Word
-from orchestrator.model import Finding
+from orchestrator.model import Evidence, Finding
 from orchestrator.report.html.sources import linked
 from orchestrator.report.text import clean
 from orchestrator.rundir import RunDirectory
@@ -92,8 +92,8 @@ class _Texts:
         self._places: dict[str, int] = {}
         self.size = 0
 
-    def __call__(self, text: str) -> int:
-        text = clean(text, MAX_TEXT)
+    def __call__(self, text: object) -> int:
+        text = clean(str(text), MAX_TEXT)  # a record may hold anything
         if text not in self._places:
             self._places[text] = len(self.all)
             self.all.append(text)
@@ -136,7 +136,10 @@ def _of_proof(proof: Proof, ledger: Ledger, texts: _Texts, findings: _Findings) 
 
 
 def _operands(finding: Finding | None, texts: _Texts) -> list[list[Any]]:
-    return [[texts(one.text), texts(one.value), [[texts(e.file), e.line, texts(e.text)] for e in one.evidence[:LINES]]]
+    def line(one: Evidence) -> list[int]:
+        return [texts(one.file), one.line if isinstance(one.line, int) else 0, texts(one.text)]
+
+    return [[texts(one.text), texts(one.value), [line(evidence) for evidence in one.evidence[:LINES]]]
             for one in (finding.operands if finding else ())]  # fmt: skip
 
 
