@@ -116,7 +116,8 @@ class _Case:
         """The operands of a check that does not come out alike, with the values that are not alike."""
         if len({one.check for run in self.runs if (one := run.findings.get(name))}) > 1:
             return
-        operands = dict.fromkeys(key for run in self.runs for key in run.values if key[2].startswith(f"{name}: "))
+        operands = dict.fromkeys(key for run in self.runs for key in run.values if key[2].startswith(f"{name}: ")
+                                 and not BY_CHANCE.search(key[2].partition(": ")[2]))  # fmt: skip
         for key in operands:
             values = tuple(_joined([run.seen(key) for run in side]) for side in self.sides)
             if len(set(values)) > 1:

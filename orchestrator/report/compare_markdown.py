@@ -69,7 +69,7 @@ def _rows(one: Difference, letters: Sequence[str], where: str = "") -> Iterator[
         cells = " | ".join(_code(value) if value else words.NOT_THERE for value in values)
         yield f"| {what} | {cells} | {_why(one, len(letters)) if number == 0 else ''} |"
     if len(groups) > SPOTS:
-        yield f"| and {len(groups) - SPOTS} more places{' | ' * (len(letters) + 1)} |"
+        yield f"| and {plural(len(groups) - SPOTS, 'more place')}{' | ' * (len(letters) + 1)} |"
 
 
 def _why(one: Difference, sides: int) -> str:

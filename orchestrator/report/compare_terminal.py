@@ -84,7 +84,7 @@ class _Page:
                 lines = self.said(value, f"        {self.paint(letter, 'cyan')}  ", "           ")
                 yield from lines if self.verbose or len(lines) <= LINES else [*lines[:LINES], "           ..."]
         if len(groups) > len(shown):
-            yield f"      and {len(groups) - len(shown)} more places (-v)"
+            yield f"      and {plural(len(groups) - len(shown), 'more place')} (-v)"
         yield from self.reasons(one.reasons, again)
 
     def reasons(self, reasons: Sequence[Reason], again: bool) -> Iterator[str]:
@@ -104,7 +104,7 @@ class _Page:
         for letter, case in comparison.alone:
             yield from self.said(f"only in {letter}: {case}")
         for path, why in comparison.left_out if self.verbose else comparison.left_out[:5]:
-            yield from self.said(f"left out  {path}: {why}", "", " " * 10)
+            yield from self.said(f"left out: {path}: {why}", "", " " * 10)
         for sentence in words.left_out(comparison):
             yield from self.said(sentence)
         verdict = self.paint(words.verdict(comparison), "bold", "yellow" if comparison.exit_code else "green")

@@ -83,7 +83,8 @@ def left_out(comparison: Comparison) -> list[str]:
                                         for name in ("compared", "noise", "chance", "derived"))  # fmt: skip
     found = [f"{plural(compared, 'finding and observation', 'findings and observations')} compared"]
     if noise:
-        found.append(f"{plural(noise, 'value')} left out as noise: they vary between repeats, or are chance alone, as page frames are")
+        found.append(f"{plural(noise, 'value')} left out as noise: they vary between repeats, or are chance alone, as "
+                     "page frames are")  # fmt: skip
     if chance:
         found.append(f"{plural(chance, 'value')} not compared: only repeats can tell them from chance (--repeat)")
     if derived:

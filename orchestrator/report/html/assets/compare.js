@@ -39,8 +39,8 @@ lab.picture("compare", (host, data) => {
   function draw() {
     const one = data.steps[step];
     select.selectedIndex = step;
-    back.disabled = step === 0;
-    on.disabled = step === data.steps.length - 1;
+    back.setAttribute("aria-disabled", step === 0); // not disabled, which would take the focus from it
+    on.setAttribute("aria-disabled", step === data.steps.length - 1);
     next.disabled = !data.steps.some((other, index) => other.differs && index !== step);
     const width = Math.max(stage.clientWidth || 1100, 320);
     stage.replaceChildren(...[["Address space", one.space], ["Chunks of malloc", one.heap]]
