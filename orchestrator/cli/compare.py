@@ -67,7 +67,7 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every place, and values in full length.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    from orchestrator.cli import show
+    from orchestrator.cli import matrix, show
     from orchestrator.comparison import sides
     from orchestrator.errors import UsageError
     from orchestrator.matrix.record import Options
@@ -78,7 +78,7 @@ def compare(
     options.check_accelerator(accel)
     chosen = Options(accel=accel, memory=memory, cpus=cpus, mirror=mirror, locked=locked, timeout=timeout, jobs=jobs,
                      settings=own, inspect=inspect)  # fmt: skip
-    with options.shown(quiet):
+    with matrix.shown(quiet):
         if kernel or userland or image:
             found, left_out = _made(what, kernel, userland, image, repeat, chosen, output)
         else:

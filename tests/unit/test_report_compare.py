@@ -14,9 +14,10 @@ from hostile_run import TRICKS, finding, hostile
 from synthetic_run import FAILED, GREW
 from typer.testing import CliRunner
 
-from orchestrator import schema
+from orchestrator import counterparts, progress, schema
 from orchestrator.cli.app import app
 from orchestrator.comparison.model import Comparison, Topic
+from orchestrator.counterparts import Wanted
 from orchestrator.errors import UsageError
 from orchestrator.model import Outcome
 from orchestrator.report import compare_json, compare_markdown, compare_terminal
@@ -119,3 +120,22 @@ def test_the_command(tmp_path: Path) -> None:
     assert run(old, new, "--repeat", 2)[0] == 2
     assert "options of a run go with" in run(old, new, "--sysctl", "vm.x=1")[1]
     assert run(old, tmp_path / "nothing")[0] == 2
+
+
+def test_what_is_missing_is_run_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = two_kernels(tmp_path)
+    asked: list[Wanted] = []
+
+    def runs_of(wanted: Wanted) -> list[tuple[str, list[Path]]]:
+        asked.append(wanted)
+        progress.send(progress.Event("case", "1/1 PASS  brk on 6.12", "PASS"))
+        return [("6.1 with bookworm", [old]), ("6.12 with bookworm", [new])]
+
+    monkeypatch.setattr(counterparts, "runs_of", runs_of)
+    result = CliRunner().invoke(app, ["compare", "-k", "6.1", "-k", "6.12", "brk", "--repeat", "2", "-D", "X", "-o",
+                                      str(tmp_path)])  # fmt: skip
+    assert result.exit_code == 1 and "1/1 PASS  brk on 6.12" in result.stderr
+    assert "DIFFERENT" in result.stdout
+    (wanted,) = asked
+    assert (wanted.scenarios, wanted.kernels, wanted.repeat) == (("brk",), ("6.1", "6.12"), 2)
+    assert wanted.options.settings.defines == (("X", "1"),) and wanted.looked == (tmp_path,)
