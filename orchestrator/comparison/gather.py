@@ -39,10 +39,11 @@ def gathered(items: Items, telling: Telling, sides: Sequence[Sequence[Subject]],
     found = []
     for (topic, what), places in kept.items():
         cited = list(dict.fromkeys(_cited(places, sides)))
-        tells = [name for name in cited if name in telling]
         example = next(one for _, seen in places for one in seen if one)
-        why = reasons.of_forms(telling[tells[0]]) if tells else (
-            reasons.of_files(example, glibcs) or known.reasons(topic, what, letters))
+        tells = reasons.nearest([name for name in cited if name in telling], claims, example.word)
+        everywhere = all(value for spot, _ in places for value in spot.values)
+        why = reasons.of_glibcs(example, everywhere, glibcs) or (
+            reasons.of_forms(telling[tells[0]]) if tells else known.reasons(topic, what, letters))
         finding = what if topic is Topic.VALUE else ""
         named = list(dict.fromkeys(claims[name] for name in (*tells, *cited, finding) if claims.get(name)))
         found.append(Difference(topic, what, tuple(spot for spot, _ in places), named[0] if named else "", finding,

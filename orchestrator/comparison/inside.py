@@ -20,7 +20,7 @@ _COUNTS = {"map_count": True, "locked_vm": True, "rss_anon": False, "rss_file": 
 _BYTES = frozenset({"pgtables_bytes"})
 # struct malloc_par: addresses are left out; the rest is limits and counts
 _ADDRESSES = frozenset({"sbrk_base"})
-MAX_LISTS = 400
+_COMMON = ("used", "top")  # words that are in many checks of single chunks, which do not speak of the sum
 
 
 def seen(moment: Moment, broken: list[str]) -> Iterator[Seen]:
@@ -90,7 +90,7 @@ def _sums(at: str, document: Document, found: HeapEvidence, steady: bool) -> Ite
         sizes[STATES[letter]] += length * count
     for state, count in counts.items():
         yield Seen(Topic.HEAP, f"chunks: {state}", at, f"{plural(count, 'chunk')}, {exact(sizes[state])}", steady,
-                   document.at(0), word=state)  # fmt: skip
+                   document.at(0), word=f"{state}_bytes" if state in _COMMON else state)  # fmt: skip
     total = sum(arena.numbers.get("system_mem", 0) for arena in found.arenas)
     yield Seen(Topic.HEAP, "system_mem of all arenas", at, exact(total), steady, _line(document, found.arenas),
                word="system_mem")  # fmt: skip
@@ -112,7 +112,7 @@ def _lists(at: str, document: Document, found: HeapEvidence, steady: bool) -> It
 
 def _threads(at: str, document: Document, found: HeapEvidence) -> Iterator[Seen]:
     """Stacks of threads, and those that are kept for later ones: size of the block, of the guard."""
-    made = [thread for thread in found.threads if not thread.numbers.get("user_stack")]
+    made = [thread for thread in found.threads[1:] if not thread.numbers.get("user_stack")]
     blocks: tuple[tuple[str, Sequence[Thread | Stack]], ...] = (
         ("stacks of threads", made), ("stacks kept for later", found.stacks))
     for what, ones in blocks:

@@ -8,7 +8,7 @@ word. A reason is known where a finding that speaks of it holds in another form 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.comparison.model import Reason, Seen, Topic
 from orchestrator.comparison.seen import Reading, log_kind
@@ -65,14 +65,28 @@ def of_forms(forms: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[Reason, ..
     return tuple(Reason(tuple(letters), *key) for key, letters in found.items())
 
 
-def of_files(seen: Seen, glibcs: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
-    """Why a file's mappings have other sizes: it is another file, built for (letter, glibc)."""
-    if seen.topic not in (Topic.MAPPING, Topic.RESIDENT) or not seen.what.endswith(_FILES):
-        return ()
-    if len({glibc for _, glibc in glibcs}) < 2:
-        return ()
+def of_glibcs(seen: Seen, everywhere: bool, glibcs: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
+    """Why a file's mappings have other sizes: it is another file, built for (letter, glibc); or why malloc's parameters
+    have a field that is not ``everywhere``: their structure is another one."""
     versions: dict[str, list[str]] = {}
     for letter, glibc in glibcs:
         versions.setdefault(glibc or "unknown", []).append(letter)
-    return tuple(Reason(tuple(letters), f"The file is that of glibc {glibc}, or built against it.", "")
-                 for glibc, letters in versions.items())  # fmt: skip
+    if len(versions) < 2:
+        return ()
+    if seen.topic in (Topic.MAPPING, Topic.RESIDENT) and seen.what.endswith(_FILES):
+        return tuple(Reason(tuple(letters), f"The file is that of glibc {glibc}, or built against it.", "")
+                     for glibc, letters in versions.items())  # fmt: skip
+    if seen.topic is Topic.HEAP and seen.what.startswith("mp_.") and not everywhere:
+        return (Reason(tuple(letter for letter, _ in glibcs), "The structure of malloc's parameters has this field in "
+                       "some of these glibcs only.", "struct malloc_par, malloc/malloc.c (glibc)"),)
+    return ()
+
+
+def nearest(names: Sequence[str], claims: Mapping[str, str], word: str) -> list[str]:
+    """Findings that speak of something, those first that are about it: by the words of their claim, and of their id."""
+    plain = word.replace("_", "-")
+
+    def apart(name: str) -> tuple[bool, bool, bool]:
+        return not claims.get(name, "").endswith(f".{plain}"), not name.startswith(plain), plain not in name
+
+    return sorted(names, key=apart) if plain else list(names)

@@ -69,16 +69,21 @@ class Reading:
             self.spaces[moment.at] = Regions(vmas, inside.stacks(moment))
             if any(map(_is_arena, vmas)):
                 self._arenas.add(moment.pid)
-            yield from _mappings(moment.at, document, vmas, moment.pid not in self._arenas)
+            yield from _mappings(moment.at, document, vmas, self._calm(moment))
         yield from self._counters(moment)
         yield from inside.seen(moment, self.broken)
         self.broken += [trouble for trouble in moment.troubles if trouble not in self.broken]
+
+    def _calm(self, moment: Moment) -> bool:
+        """Whether the sizes of its mappings are decided by neither the scheduler nor the place of the heap."""
+        vmas = moment.mappings[1] if moment.mappings else ()
+        return moment.pid not in self._arenas and not any(map(_is_cut, vmas))
 
     def _counters(self, moment: Moment) -> Iterator[Seen]:
         folder = f"{moment.checkpoint.directory}/proc/{moment.pid}"
         for name, parse, wanted, steady in (
             ("status", procfs.parse_status, _STATUS, True),
-            ("status", procfs.parse_status, _SUMS, moment.pid not in self._arenas),
+            ("status", procfs.parse_status, _SUMS, self._calm(moment)),
             ("status", procfs.parse_status, _RESIDENT, False), ("smaps_rollup", procfs.parse_rollup, _ROLLUP, False),
             ("stat", procfs.parse_stat, _STAT, False),
         ):  # fmt: skip
@@ -175,6 +180,12 @@ def _ending(run: Run) -> Iterator[Seen]:
 def _is_arena(vma: Vma) -> bool:
     """Whether it looks like the used part of a heap of a thread's arena: HEAP_MAX_SIZE, malloc/arena.c (glibc)."""
     return not vma.name and vma.start % (64 << 20) == 0 and vma.perms == "rw-p" and vma.size < 64 << 20
+
+
+def _is_cut(vma: Vma) -> bool:
+    """Whether a heap ends where a page table does, or with the first page of the next: then its size is as random as
+    its start."""
+    return vma.name == "[heap]" and vma.end % (2 << 20) in (0, 4096)
 
 
 def _mappings(at: str, document: Document, vmas: tuple[Vma, ...], steady: bool) -> Iterator[Seen]:

@@ -285,3 +285,10 @@ def test_long_values_are_cut_and_still_told_apart(tmp_path: Path) -> None:
 def test_a_place_is_of_the_mapping_that_holds_it() -> None:
     hole = Regions((Vma(1 << 40, (1 << 40) + 4096, "rw-p", 0, "00:00", 0, "", 1),))
     assert hole.place((1 << 40) + 4096) == "end of anonymous (4 KiB)" and hole.place(5) is None
+
+
+def test_a_heap_that_ends_at_a_page_table_has_a_size_by_chance(tmp_path: Path) -> None:
+    edge = (HEAP >> 21) + 1 << 21
+    old = make(tmp_path / "old", kib=(edge + 4096 - HEAP) >> 10)
+    new = make(tmp_path / "new", "6.12", by=-0x3000, kib=(edge + 4096 - HEAP + 0x3000) >> 10)
+    assert compared(old, new).exit_code == 0
