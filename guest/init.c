@@ -10,6 +10,8 @@
  *	LAB: warn <text>	something is missing, the guest works without it
  *	LAB: fail <text>	the guest cannot work; what the kernel must have; power off
  *	LAB: ready <ms>		port 22 listens, so many milliseconds after the kernel's start
+ *	LAB: saved <ms>		... but has no keys: it is made to be saved, and waits
+ *	LAB: own <ms>		this guest has what makes it one of its own (own.c)
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -42,11 +44,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "own.h"
+
 #define ADDRESS		"10.0.2.15"	/* QEMU's user-mode network gives it to its guest */
 #define NETMASK		"255.255.255.0"
 #define PORT		22
 #define MODULES		"/lab/modules"
-#define HOST_KEY	"/lab/hostkey"
+#define OWN		"init-own"	/* our name when we start over; the kernel calls us /init */
 #define SESSIONS	32
 #define DEVICE_MS	5000		/* for a network device to appear */
 #define CONSOLE_OFF	6		/* syslog(2) */
@@ -413,7 +417,37 @@ static noreturn void serve(const char *dropbear, int listener, int signals)
 	}
 }
 
-int main(void)
+static void run(const char *program, const char *argument)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execle(program, program, argument, NULL, (char *[]){ NULL });
+		_exit(127);
+	}
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+}
+
+/* Whoever was restored from a saved state starts over, with a layout and random bytes of its own. */
+static noreturn void start_over(int listener)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", listener);
+	fcntl(listener, F_SETFD, 0);
+	execle("/init", OWN, number, NULL, (char *[]){ NULL });
+	fail("init cannot be executed once more: %s", strerror(errno));
+}
+
+static noreturn void go_on(int listener)
+{
+	fcntl(listener, F_SETFD, FD_CLOEXEC);
+	announce("own", "%llu", (unsigned long long)uptime_ms());
+	serve(find_dropbear(), listener, watch_signals());
+}
+
+int main(int argc, char **argv)
 {
 	const char *dropbear;
 	struct utsname u;
@@ -423,6 +457,8 @@ int main(void)
 		fprintf(stderr, "init: only as process 1 of a guest of the lab\n");
 		return 2;
 	}
+	if (argc == 2 && !strcmp(argv[0], OWN))
+		go_on(atoi(argv[1]));
 	signals = watch_signals();
 	open_console();
 	uname(&u);
@@ -434,9 +470,17 @@ int main(void)
 	load_modules();
 	network();
 	dropbear = find_dropbear();
-	if (access(HOST_KEY, R_OK) < 0)
-		warn("no host key " HOST_KEY ": every SSH connection will fail");
 	listener = listen_ssh();
 	announce("ready", "%llu", (unsigned long long)uptime_ms());
+	if (access(HOST_KEY, R_OK) < 0) {	/* the host saves this guest, for others to go on from */
+		const char *problem;
+
+		run("/lab/labrun", "symbols");
+		announce("saved", "%llu", (unsigned long long)uptime_ms());
+		problem = become_own();
+		if (problem)
+			fail("this guest cannot be made its own: %s", problem);
+		start_over(listener);
+	}
 	serve(dropbear, listener, signals);
 }

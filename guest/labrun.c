@@ -261,8 +261,10 @@ static int finish(struct run *r)
 	pump_output(r);
 	note_refused_forks(r);
 	trace_send(r, true);
-	trace_close(r);
-	tree_close(r);
+	if (!r->last) {
+		trace_close(r);
+		tree_close(r);
+	}
 	pump_kmsg(r);
 	send_exit(r);
 	wire_frame("bye", NULL, 0, NULL);
@@ -319,6 +321,8 @@ int main(int argc, char **argv)
 		wire_frame("bye", NULL, 0, NULL);
 		return host_gone;
 	}
-	fprintf(stderr, "labrun: started by the lab as: labrun run | labrun probe\n");
+	if (!strcmp(mode, "symbols") && argc == 2)
+		return symbols_save();
+	fprintf(stderr, "labrun: started by the lab as: labrun run | labrun probe | labrun symbols\n");
 	return 2;
 }

@@ -17,6 +17,9 @@
 #define PROTOCOL	1
 #define GUEST_PATH	"/lab/labrun"	/* running from here means: inside the lab's guest */
 #define CORE_SOCKET	"labrun-core-%d"
+#ifndef SYMBOLS_FILE
+#define SYMBOLS_FILE	"/lab/symbols"	/* lines "T name", made once for many guests */
+#endif
 #define LOCK_FILE	"/run/labrun.lock"	/* as old as the first run in this guest */
 #define LINE_SIZE	4096
 #define STRING_TOTAL	(1U << 20)	/* all of argv, or all of the environment */
@@ -55,7 +58,7 @@ struct run {
 	struct resource_limit rlimits[16];
 	size_t nr_rlimits;
 	struct limits limit;
-	bool fixed_input;
+	bool fixed_input, last;	/* nothing runs in this guest after the program */
 	char *input;
 	size_t input_len, input_off;
 	char warnings[4096];
@@ -126,6 +129,7 @@ void remains_send(void);
 
 /* symbols.c */
 void symbols_load(struct run *r);
+int symbols_save(void);
 const char *symbol_find(const char *name);
 unsigned int symbol_count(const char *name);
 bool symbol_partial(const char *name);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * symbols.c - which kernel functions this kernel really has: one pass over /proc/kallsyms.
+ * symbols.c - which kernel functions this kernel really has, from /proc/kallsyms.
  *
  * A compiler may keep a function under another name: f.isra.0 and f.constprop.0
  * are f with changed arguments, f.llvm.1234 is a static f that was made global.  Each
@@ -8,13 +8,21 @@
  * none of them is all of f.  f.part.0 is what is left of an f whose beginning was
  * inlined: the symbol shows that there is an f, but not when it is called.  f.cold is
  * only its unlikely half, and not counted.
+ *
+ * The kernel expands its whole list each time that it is read.  A guest which is
+ * saved for others to go on from has it in SYMBOLS_FILE, sorted: no kernel module
+ * comes or goes after init has loaded them.
  */
 #include "labrun.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct symbol {
 	const char *name;	/* as asked for */
@@ -81,35 +89,162 @@ static void take(char type, char *name)
 		remember(hit, type, name, false, part == PART);
 }
 
-/* "ffffffff81000000 T name\t[module]" */
-static void take_line(char *line)
+/* "ffffffff81000000 T name\t[module]" becomes "T name"; NULL for anything else. */
+static char *cut_line(char *line)
 {
 	char *space = strchr(line, ' ');
 
 	if (!space || !space[1] || space[2] != ' ')
-		return;
+		return NULL;
 	space[3 + strcspn(space + 3, "\t\n ")] = '\0';
-	take(space[1], space + 3);
+	return space + 1;
+}
+
+static bool take_kernels(void)
+{
+	FILE *f = fopen("/proc/kallsyms", "re");
+	char line[1024], *found;
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f))
+		if ((found = cut_line(line)))
+			take(found[0], found + 2);
+	fclose(f);
+	return true;
+}
+
+/* The order of SYMBOLS_FILE: by the name before a dot, which all variants of a function share. */
+static int by_stem(const char *a, const char *b)
+{
+	while (*a && *a == *b && *a != '.') {
+		a++;
+		b++;
+	}
+	return (unsigned char)(*a == '.' || *a == '\n' ? 0 : *a) -
+	       (unsigned char)(*b == '.' || *b == '\n' ? 0 : *b);
+}
+
+/* The first line from which on no stem comes before that of the name. */
+static const char *lower_bound(const char *list, const char *end, const char *name)
+{
+	const char *low = list, *high = end;
+
+	while (low < high) {
+		const char *line = low + (high - low) / 2;
+
+		while (line > low && line[-1] != '\n')
+			line--;
+		if (by_stem(line + 2, name) < 0)
+			low = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+		else
+			high = line;
+	}
+	return low;
+}
+
+static bool stem_was_before(size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (by_stem(symbols[i].name, symbols[index].name) == 0)
+			return true;
+	return false;
+}
+
+static void take_from(const char *list, const char *end)
+{
+	char name[1024];
+
+	for (size_t i = 0; i < nr_symbols; i++) {
+		const char *line = lower_bound(list, end, symbols[i].name);
+
+		if (stem_was_before(i))
+			continue;
+		while (line < end && by_stem(line + 2, symbols[i].name) == 0) {
+			const char *next = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+
+			snprintf(name, sizeof(name), "%.*s", (int)(next - line - 3), line + 2);
+			take(line[0], name);
+			line = next;
+		}
+	}
+}
+
+/* Only a list that is whole: its last line has its end. */
+static bool take_saved(void)
+{
+	int fd = open(SYMBOLS_FILE, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	char *list = MAP_FAILED;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 3)
+		list = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	if (list == MAP_FAILED || list[st.st_size - 1] != '\n')
+		return false;
+	take_from(list, list + st.st_size);
+	munmap(list, (size_t)st.st_size);
+	return true;
 }
 
 /* Looks up every name that the host asked for; later names are not known. */
 void symbols_load(struct run *r)
 {
-	FILE *f = fopen("/proc/kallsyms", "re");
-	char line[1024];
-
 	symbols = calloc(r->symbols.count + 1, sizeof(*symbols));
-	if (!f || !symbols) {
-		warn(r, "/proc/kallsyms: %s", strerror(errno));
+	if (!symbols)
 		return;
-	}
 	for (size_t i = 0; i < r->symbols.count; i++)
 		symbols[i].name = r->symbols.item[i];
 	nr_symbols = r->symbols.count;
 	qsort(symbols, nr_symbols, sizeof(*symbols), by_name);
-	while (fgets(line, sizeof(line), f))
-		take_line(line);
-	fclose(f);
+	if (!take_saved() && !take_kernels()) {
+		nr_symbols = 0;
+		warn(r, "/proc/kallsyms: %s", strerror(errno));
+	}
+}
+
+struct line {
+	char *text;
+	size_t number;
+};
+
+/* The kernel's own order is kept among variants: the first of equals is preferred. */
+static int by_line(const void *a, const void *b)
+{
+	const struct line *left = a, *right = b;
+	int stem = by_stem(left->text + 2, right->text + 2);
+
+	return stem ? stem : left->number < right->number ? -1 : 1;
+}
+
+/* Writes SYMBOLS_FILE. Without it everything works, and takes longer. */
+int symbols_save(void)
+{
+	FILE *from = fopen("/proc/kallsyms", "re"), *to;
+	char line[1024], *found;
+	struct line *lines = NULL;
+	size_t count = 0, room = 0;
+	bool good;
+
+	while (from && fgets(line, sizeof(line), from)) {
+		if (count == room)
+			lines = realloc(lines, (room = room ? room * 2 : 1U << 16) * sizeof(*lines));
+		if (!lines)
+			return 1;
+		if (!(found = cut_line(line)))
+			continue;
+		lines[count] = (struct line){ strdup(found), count };
+		if (!lines[count++].text)
+			return 1;
+	}
+	if (!count || !(to = fopen(SYMBOLS_FILE ".new", "we")))
+		return 1;
+	qsort(lines, count, sizeof(*lines), by_line);
+	for (size_t i = 0; i < count; i++)
+		fprintf(to, "%s\n", lines[i].text);
+	good = !ferror(to);
+	return fclose(to) == 0 && good && rename(SYMBOLS_FILE ".new", SYMBOLS_FILE) == 0 ? 0 : 1;
 }
 
 static const struct symbol *look_up(const char *name)

@@ -1,4 +1,4 @@
-"""The agent: guest/init.c and guest/labrun*.c, linked statically, as the cpio that every guest carries."""
+"""The agent: init and labrun, from guest/, linked statically, as the cpio that every guest carries."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator import resources, toolchain
 from orchestrator.pieces import cpio
 
+INIT = ("init.c", "own.c")  # all others are labrun
 FLAGS = ("-O2", "-static", "-Wextra", "-s")
 
 
@@ -19,8 +20,8 @@ def agent(sysroot: Path, sysroot_key: str, cache: Path) -> Path:
     """
     folder = resources.data("guest")
     parts = sorted(folder.glob("*.c"))
-    init = [part for part in parts if part.name == "init.c"]
-    labrun = [part for part in parts if part.name != "init.c"]
+    init = [part for part in parts if part.name in INIT]
+    labrun = [part for part in parts if part.name not in INIT]
     programs = [
         toolchain.compile_program(sources, sysroot, sysroot_key, cache, flags=FLAGS) for sources in (init, labrun)
     ]

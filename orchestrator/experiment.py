@@ -19,6 +19,7 @@ from orchestrator.observations import Observations
 from orchestrator.observed import ObservationError
 from orchestrator.prepare import Choice, Prepared, prepare
 from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.stopwatch import Stopwatch
 from orchestrator.toolchain import Program, compile_program
 
 
@@ -33,6 +34,7 @@ class Request:
     timeout: float | None = None
     inspect: bool | None = None  # at every checkpoint, at none; None: as the scenario says
     vmcore: str | None = None  # the checkpoint at which the guest's memory is dumped; "failure"
+    start_up: float | None = None  # seconds that the lab took until it came to this
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,27 @@ def run(request: Request) -> Done:
 
     Raises UsageError, PieceError or HostError for what is wrong before that.
     """
+    watch = Stopwatch()
     wanted = find_scenario(request.scenario)
     _check_vmcore(request.vmcore, wanted)
     settings = recording.merge(wanted.settings, request.settings)
     prepared = prepare(_with_append(request.choice, settings), announce=False)
+    watch.lap("prepare")
     case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings,
                 fingerprint.of_program(wanted), inspector.wanted(wanted, request.inspect), request.vmcore)
     looking = inspector.make(case, prepared)
     program = compile_case(case, prepared)
+    watch.lap("compile")
     accelerator = prepared.accelerator
     record = recording.new_record(case, {"accelerator": accelerator.name, "reason": accelerator.reason})
+    record.timings.update({} if request.start_up is None else {"start_up": request.start_up}, **watch.seconds)
     directory = RunDirectory.create(request.output or _new_directory(case), record)
     limits = host.limits(wanted.timeout, request.timeout)
     session.run_case(case, prepared.recipe, program, directory, record, limits, prepared.fall_back, looking)
+    watch = Stopwatch()
     judge(record, directory, wanted)
+    watch.lap("evaluate")
+    record.timings.update(watch.seconds)
     directory.save(record)
     return Done(record, directory)
 

@@ -17,12 +17,14 @@ from orchestrator.agent import agent
 from orchestrator.errors import LabError, UsageError
 from orchestrator.machine.firstline import prints_first_line
 from orchestrator.machine.guest import Recipe
+from orchestrator.machine.saved import limit_mib
 from orchestrator.model import Emulator, Kernel, Symbols, Userland
 from orchestrator.versions import Version
 
 if TYPE_CHECKING:
     from orchestrator.pieces import Store
 
+RESTORING_QEMU = "8.2"
 OLDEST_QEMU = "8.0"  # Debian's 7.2 crashes guests under TCG (cmpxchg16b; see docs/decisions.md)
 
 
@@ -42,6 +44,7 @@ class Choice:
     cpus: int = 1
     mirror: str | None = None
     locked: bool = False
+    cold: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
         kernel=kernel, userland=userland, agent=agent(sysroot, sysroot_key, cache), emulator=emulator,
         accelerator=chosen.name, append=choice.append, memory=choice.memory, cpus=choice.cpus,
         sandbox=emulator.piece is not None or _has_sandbox(emulator),
+        states=None if choice.cold or not limit_mib() or not _restores(emulator) else cache / "states",
     )  # fmt: skip
     return Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel,
                     choice.mirror, choice.locked)
@@ -208,6 +212,14 @@ def own_emulator(name: str, path: Path) -> Emulator:
     if Version(found[1]) < Version(OLDEST_QEMU):
         progress.note(f"QEMU {found[1]} is known to crash guests under TCG; the lab's own is safe", once=True)
     return Emulator(name=name, argv=(str(path),), version=found[1])
+
+
+def _restores(emulator: Emulator) -> bool:
+    """Whether it can go on from a saved state without changing it (memory-backend-file,readonly=on,rom=off)."""
+    if Version(emulator.version) >= Version(RESTORING_QEMU):
+        return True
+    progress.note(f"QEMU {emulator.version} boots each guest: warm start needs {RESTORING_QEMU} or newer", once=True)
+    return False
 
 
 def _has_sandbox(emulator: Emulator) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator import fingerprint, host
 from orchestrator.errors import LabError, UsageError
+from orchestrator.machine import warm
 from orchestrator.machine.guest import Attempt, Guest, ending_of
 from orchestrator.model import Case, Ending, Outcome, Piece, Settings
 from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
@@ -103,7 +104,7 @@ def _end(record: RunRecord, ending: Ending, detail: str, code: int, hint: str = 
 
 def boots(attempts: list[Attempt]) -> list[Boot]:
     """The guest's boots as the record keeps them."""
-    return [Boot(a.number, a.outcome, a.seconds, a.cpu_seconds, a.detail) for a in attempts]
+    return [Boot(a.number, a.outcome, a.seconds, a.cpu_seconds, a.detail, a.how) for a in attempts]
 
 
 def keep_console(guest: Guest, record: RunRecord) -> None:
@@ -113,9 +114,13 @@ def keep_console(guest: Guest, record: RunRecord) -> None:
         record.emulator.update(accelerator=guest.recipe.accelerator, reason="a guest did not boot under KVM")
     if guest.command:
         record.emulator["command"] = shlex.join(guest.command)
-    console = getattr(guest, "console", None)
-    if console is None:
+    if guest.unusable:
+        record.messages.append(f"the saved state was not used: {guest.unusable}")
+    if guest.state is not None:
+        record.restored = {"made": guest.state.made, "boot_seconds": guest.state.seconds, "same": warm.SAME}
+    if not guest.started:
         return
+    console = guest.console
     record.console = [ConsoleEvent(s.kind.value, s.line, round(s.seconds, 3)) for s in console.sightings]
     record.messages += [f"guest's init: {warning}" for warning in console.warnings]
     if console.log_error:

@@ -40,6 +40,7 @@ class Boot:
     seconds: float  # wall time to ready or to the failure
     cpu_seconds: float = 0.0  # of the emulator, user and system
     detail: str = ""
+    how: str = "booted"  # "saved": for a state to go on from; "restored": from one
 
 
 @dataclass
@@ -61,6 +62,7 @@ class RunRecord:
     host: dict[str, Any] = field(default_factory=dict)  # slowdown, cpus, lab's python
     program: dict[str, Any] = field(default_factory=dict)  # sha256, compiler, command
     boots: list[Boot] = field(default_factory=list)
+    restored: dict[str, Any] = field(default_factory=dict)  # the saved state that the guest went on from
     console: list[ConsoleEvent] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: Ended | None = None
@@ -107,15 +109,17 @@ def _record(data: dict[str, Any]) -> RunRecord:
     for name, kind in _KINDS.items():
         if name in data:
             _check(name, data[name], kind)
-    if not all(isinstance(message, str) for message in data["messages"]):
-        raise TypeError("messages are not all text")
+    for message in data["messages"]:
+        _check("messages", message, str)
+    for name, value in data["timings"].items():
+        _check(f"timings: {name}", value, (int, float))
     return RunRecord(**data)
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "lab": str, "started": str, "seconds": (int, float), "ending_detail": str, "exit_code": int, "case": dict,
     "pieces": list, "environment": dict, "emulator": dict, "host": dict, "program": dict, "messages": list,
-    "timings": dict, "left_out": dict,
+    "timings": dict, "left_out": dict, "restored": dict,
 }  # fmt: skip
 
 

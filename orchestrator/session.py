@@ -45,8 +45,9 @@ class Session:
     """Runs one case in a guest that is already up, and writes the run directory."""
 
     def __init__(self, case: Case, directory: RunDirectory, record: RunRecord, limits: host.Limits,
-                 deadline: float, inspector: Inspector | None = None) -> None:
-        """``inspector`` looks inside the guest at the checkpoints that the case names; without one nobody does."""
+                 deadline: float, inspector: Inspector | None = None, *, last: bool = False) -> None:
+        """``inspector`` looks inside the guest at the checkpoints that the case names; without one nobody does.
+        ``last``: no other case will run in that guest."""
         self._case = case
         self._directory = directory
         self._record = record
@@ -55,7 +56,9 @@ class Session:
         self._pending: Checkpoint | None = None
         self._pids: list[int] = []  # of the processes that the pending checkpoint shows
         self._inspector = inspector
+        self._last = last
         self._guest: Guest | None = None
+        self._begin = 0.0  # time.monotonic()
         self._deadline = deadline
         self._step_deadline = 0.0
         self._killed = ""  # why the lab told labrun to end the program
@@ -67,6 +70,7 @@ class Session:
         Raises GuestEnded, LimitError or LabError; what was collected until then is kept.
         """
         self._guest = guest
+        self._begin = time.monotonic()
         self._step(self._limits.boot)
         self._directory.write("program", program.path.read_bytes()).chmod(0o755)
         self._keep_config()
@@ -78,12 +82,18 @@ class Session:
                 self._send(channel, b"".join(self._orders(program)))
                 self._pump(channel)
             guest.check(self._forged)
+            self._record.timings["program"] = self._since("set_up", "inspect")
         except GuestEnded:
             raise
         except GuestError as error:
             raise guest.why_lost(error) from None
         if self._killed:
             raise LimitError(self._killed)
+
+    def _since(self, *others: str) -> float:
+        """Seconds since the session began, less those of other steps."""
+        timings = self._record.timings
+        return round(time.monotonic() - self._begin - sum(timings.get(name, 0.0) for name in others), 3)
 
     def _keep_config(self) -> None:
         """The kernel's options come with its package; a kernel that shows its own (/proc/config.gz) overrides them."""
@@ -109,6 +119,8 @@ class Session:
             yield wire.command("symbol", name)
         if case.scenario.trace is not None:
             yield from tracing.orders(case.scenario.trace)
+        if self._last:
+            yield wire.command("last")
         yield wire.command("start")
 
     def _environment(self) -> list[tuple[str, str]]:
@@ -194,6 +206,7 @@ class Session:
         for name in ("evidence/output", "kernel.log"):  # that nothing is said will be evidence as well
             self._directory.append(name, b"")
         self._step(self._limits.step)
+        self._record.timings["set_up"] = self._since()
         self._save()
 
     def _on_output(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
@@ -353,9 +366,12 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
                 record.emulator["command"] = shlex.join(guest.command)
                 record.boots = recording.boots(guest.attempts)
                 record.timings["boot"] = round(time.monotonic() - begin, 3)
+                record.timings.update(guest.timings)
                 begin = time.monotonic()
-                Session(case, directory, record, limits, deadline, inspector).run(guest, program)
+                Session(case, directory, record, limits, deadline, inspector, last=True).run(guest, program)
                 record.timings["run"] = round(time.monotonic() - begin, 3)
+                begin = time.monotonic()
+            record.timings["stop"] = round(time.monotonic() - begin, 3)
         finally:
             recording.keep_console(guest, record)
             if inspector is not None:

@@ -26,6 +26,7 @@ def exec_(
     cpus: options.Cpus = 1,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
+    cold: options.Cold = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Run a command in a fresh guest; its output, errors and exit status are the guest's.
@@ -35,7 +36,7 @@ def exec_(
     from orchestrator import interactive
 
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
-                            vmlinux)
+                            vmlinux, cold)
     with contextlib.ExitStack() as stack:
         with options.shown(quiet):
             guest = stack.enter_context(interactive.guest(choice, announce=not quiet))
@@ -59,13 +60,14 @@ def shell(
     cpus: options.Cpus = 1,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
+    cold: options.Cold = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Open an interactive shell in a fresh guest; the guest ends with it."""
     from orchestrator import interactive
 
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
-                            vmlinux)
+                            vmlinux, cold)
     with contextlib.ExitStack() as stack:
         with options.shown(quiet):
             guest = stack.enter_context(interactive.guest(choice, announce=not quiet))

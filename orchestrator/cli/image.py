@@ -18,6 +18,7 @@ _MIB = 1 << 20
 @app.command("list")
 def list_() -> None:
     """Show all kernels, userlands, sysroots, emulators, symbols and images: version, locked, cached, size."""
+    from orchestrator.machine.saved import States, limit_mib
     from orchestrator.pieces import upkeep
 
     store = _store()
@@ -34,6 +35,9 @@ def list_() -> None:
     typer.echo(f"\n{'IMAGE':<10} {'KERNEL':<8} USERLAND")
     for image in store.catalogue.images.values():
         typer.echo(f"{image.name:<10} {image.kernel:<8} {image.userland}")
+    states = States(store.folder / "states").sizes()
+    typer.echo(f"\n{len(states)} saved states of guests: {sum(states.values()) / _MIB:.1f} of {limit_mib()} MiB "
+               "(LAB_STATES_MIB)")  # fmt: skip
 
 
 @app.command()
@@ -106,7 +110,10 @@ def prune(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
-    """Remove from the cache what the lock no longer names and what killed builds left."""
+    """Remove from the cache what the lock no longer names and what killed builds left.
+
+    Saved states of guests stay within LAB_STATES_MIB by themselves; --keep-days and --all remove them as well.
+    """
     from orchestrator.pieces.prune import prune as remove
 
     removed = remove(_store(), everything=everything, keep_days=keep_days, dry_run=dry_run)

@@ -54,6 +54,7 @@ def inspect(
     cpus: options.Cpus = 1,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
+    cold: options.Cold = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Show the whole story of one address at one checkpoint, from the evidence of a run, without a guest.
@@ -71,7 +72,7 @@ def inspect(
         from orchestrator import experiment
 
         choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
-                                vmlinux)
+                                vmlinux, cold)
         settings = options.settings(append, sysctl, tunable, ulimit, env, define)
         request = experiment.Request(run, choice, settings, output, timeout, inspect=True)
         with options.shown(quiet):
@@ -80,7 +81,7 @@ def inspect(
         if code:
             typer.echo(f"lab: this run ended with {code}: `lab check {place}` says why", err=True)
     elif any((image, kernel, userland, qemu, modules, vmlinux, append, sysctl, tunable, ulimit, env, define, output,
-              timeout, mirror, locked, accel != "auto", memory != 768, cpus != 1)):  # fmt: skip
+              timeout, mirror, locked, cold, accel != "auto", memory != 768, cpus != 1)):  # fmt: skip
         raise UsageError("options of a run count with --live only", "without it nothing is run")
     try:
         _report(_answer(Run.open(place), what, at, pid, verbose), json)

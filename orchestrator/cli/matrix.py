@@ -30,7 +30,8 @@ _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
     "Exit code: that of the worst case, in the order 130, 4, 5, 1, 3, 2, 0.",
 ))  # fmt: skip
 _OWN = ("scenario", "kernel", "userland", "image", "output", "qemu", "modules", "vmlinux", "accel", "append", "sysctl",
-        "tunable", "ulimit", "env", "define", "timeout", "memory", "cpus", "mirror", "locked", "inspect")  # fmt: skip
+        "tunable", "ulimit", "env", "define", "timeout", "memory", "cpus", "mirror", "locked", "cold",
+        "inspect")  # fmt: skip
 
 
 def matrix(
@@ -75,6 +76,7 @@ def matrix(
     cpus: options.Cpus = 1,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
+    cold: options.Cold = False,
     inspect: options.Inspect = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -92,7 +94,7 @@ def matrix(
         options.check_accelerator(accel)
         chosen = Options(
             qemu=_absolute(qemu), modules=_path(modules), vmlinux=_path(vmlinux), accel=accel, memory=memory, cpus=cpus,
-            mirror=mirror, locked=locked, timeout=timeout, jobs=jobs,
+            mirror=mirror, locked=locked, cold=cold, timeout=timeout, jobs=jobs,
             settings=options.settings(append, sysctl, tunable, ulimit, env, define), inspect=inspect,
         )  # fmt: skip
         request = experiments.Request(tuple(scenario or ()), tuple(kernel or ()), tuple(userland or ()),

@@ -44,31 +44,39 @@ def run(
     cpus: options.Cpus = 1,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
+    cold: options.Cold = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs."),
     ] = False,
+    timings: Annotated[bool, typer.Option("--timings", help="Show on stderr where the time went.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Run SCENARIO in a guest, check what it claims, and show what happened.
 
     A plain C file needs no change: each blocking read of standard input is a checkpoint.
     """
-    from orchestrator import experiment
+    from orchestrator import experiment, stopwatch
     from orchestrator.cli import show
     from orchestrator.cli.outputs import Outputs
 
     outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
     outputs.check()
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
-                            vmlinux)
+                            vmlinux, cold)
     settings = options.settings(append, sysctl, tunable, ulimit, env, define)
-    request = experiment.Request(scenario, choice, settings, output, timeout, inspect, vmcore)
+    request = experiment.Request(scenario, choice, settings, output, timeout, inspect, vmcore,
+                                 stopwatch.since_start())
     with options.shown(quiet):
         if dry_run:
             typer.echo(experiment.command_line(request))
             return
         done = experiment.run(request)
+    watch = stopwatch.Stopwatch()
     show.report(done.record, done.directory, outputs, verbose)
+    watch.lap("report")
+    if timings:
+        laps = {**done.record.timings, **watch.seconds}
+        typer.echo(stopwatch.table(laps, stopwatch.since_start()), err=True, nl=False)
     raise typer.Exit(done.record.exit_code)

@@ -51,7 +51,8 @@ class Console:
     ``wait(fact, deadline)`` sleeps until a fact about the console holds; every line wakes it.
     """
 
-    def __init__(self, connection: socket.socket, log: Path | None) -> None:
+    def __init__(self, connection: socket.socket, log: Path | None, heard: bytes = b"") -> None:
+        """``heard`` is what the guest said before it was saved and restored: it is taken as if it came now."""
         self._socket = connection
         self._log = _opened(log)
         self._written = 0
@@ -67,6 +68,8 @@ class Console:
         self._stamps = False  # this kernel's lines carry time stamps
         self.closed = False  # QEMU closed its end
         self.log_error = ""
+        for line in heard.splitlines(keepends=True):
+            self._take(line[:MAX_LINE])
         self._spawn = fdpexpect.fdspawn(connection.fileno(), timeout=None, maxread=1 << 16)
         self._thread = threading.Thread(target=self._drain, name="console", daemon=True)
         self._thread.start()
@@ -80,6 +83,10 @@ class Console:
         """Waits until ``fact()`` holds (True) or ``deadline`` (time.monotonic()) has passed (False)."""
         with self._changed:
             return self._changed.wait_for(fact, max(0.0, deadline - time.monotonic()))
+
+    def say(self, line: str) -> None:
+        """Types a line on the guest's terminal. Raises OSError if QEMU is gone."""
+        self._socket.sendall(line.encode("ascii") + b"\n")  # less than a socket holds: nobody waits
 
     def close(self) -> None:
         """Stops reading, after what QEMU had already written; call it when QEMU has ended."""

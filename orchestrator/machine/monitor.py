@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from orchestrator.errors import GuestError, HostError
@@ -47,6 +48,16 @@ class Monitor:
             if "error" in message:
                 raise HostError(f"QEMU refuses {command}: {message['error'].get('desc', message['error'])}")
             self.events.append(message)
+
+    def event(self, wanted: Callable[[dict[str, Any]], bool], patience: float) -> dict[str, Any]:
+        """The first event that is wanted, of those that came and those still to come; it is taken from ``events``.
+        Raises GuestError if none comes within ``patience`` seconds."""
+        deadline = time.monotonic() + patience
+        while True:
+            for index, event in enumerate(self.events):
+                if wanted(event):
+                    return self.events.pop(index)
+            self.events.append(self._message(deadline))
 
     def human(self, line: str) -> str:
         """Runs a command of the human monitor, for what QMP itself does not offer."""

@@ -17,6 +17,15 @@ BASE_APPEND = ("console=ttyS0", "rdinit=/init", "panic=-1", "cryptomgr.notests")
 
 
 @dataclass(frozen=True)
+class Ram:
+    """The guest's memory in the file ``path``: shared with it, so that it can be saved, or else a private view of what
+    was saved; then the machine waits for the state of its devices (QMP: migrate-incoming)."""
+
+    path: str
+    private: bool = False
+
+
+@dataclass(frozen=True)
 class Machine:
     """The hardware and the boot of one guest. ``memory`` in MiB."""
 
@@ -27,6 +36,7 @@ class Machine:
     cpus: int = 1
     accelerator: str = "tcg"
     sandbox: bool = True
+    ram: Ram | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> li
     return [
         *emulator,
         *base(machine),
+        *memory(machine),
         *processor(machine),
         *boot(machine),
         *console(channels),
@@ -49,19 +60,34 @@ def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> li
         *network(),
         *entropy(),
         *vmcoreinfo(),
+        *incoming(machine),
     ]
 
 
 def base(machine: Machine) -> list[str]:
     """The machine type without anything that a server kernel would only probe for."""
+    ram = ",memory-backend=ram" if machine.ram else ""
     sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
     return [
         "-name", "qemu-lab",
         "-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-display", "none",
-        "-machine", "q35,usb=off,vmport=off,smm=off,graphics=off,sata=off",
+        "-machine", f"q35,usb=off,vmport=off,smm=off,graphics=off,sata=off{ram}",
         "-m", f"{machine.memory}M",
         *(["-sandbox", sandbox] if machine.sandbox else []),
     ]  # fmt: skip
+
+
+def memory(machine: Machine) -> list[str]:
+    """Memory that QEMU takes from a file: shared, or a private copy-on-write view of a file that it can't change."""
+    if machine.ram is None:
+        return []
+    mode = "share=off,readonly=on,rom=off" if machine.ram.private else "share=on"
+    return ["-object", f"memory-backend-file,id=ram,size={machine.memory}M,mem-path={machine.ram.path},{mode}"]
+
+
+def incoming(machine: Machine) -> list[str]:
+    """A machine that does not boot: it waits for a state."""
+    return ["-incoming", "defer"] if machine.ram is not None and machine.ram.private else []
 
 
 def processor(machine: Machine) -> list[str]:

@@ -82,6 +82,7 @@ def _prepare(options: Options, pair: Pair) -> Prepared | LabError:
     choice = Choice(
         kernel=pair.kernel, userland=pair.userland, qemu=options.qemu, accel=options.accel, memory=options.memory,
         modules=modules, vmlinux=vmlinux, cpus=options.cpus, mirror=options.mirror, locked=options.locked,
+        cold=options.cold,
     )  # fmt: skip
     try:
         return prepare(choice, announce=False)

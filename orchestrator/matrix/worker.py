@@ -203,6 +203,7 @@ class Worker:
             if not shared.up:
                 shared.boot()
                 record.timings["boot"] = round(time.monotonic() - begin, 3)
+                record.timings.update(shared.guest.timings)
                 begin = time.monotonic()
             shared.inspector = shared.inspector or inspector.make(order.case, order.prepared)
             session.Session(order.case, directory, record, limits, deadline, shared.inspector).run(
@@ -257,10 +258,12 @@ def _result(record: RunRecord, took: float, before: tuple[str, ...], left: str, 
     early = record.ending is not Ending.COMPLETED  # then that nothing could be evaluated is no news
     bad = (Outcome.FAIL,) if early else (Outcome.FAIL, Outcome.ERROR)
     failing = [Failing(f.id, f.claim, f.at, f.outcome, f.message) for f in record.findings if f.outcome in bad]
+    booted = sum(boot.how != "restored" for boot in record.boots)
+    up = any(boot.outcome == "ready" and boot.how != "saved" for boot in record.boots)
     counts = Counter(finding.outcome.value for finding in record.findings)
     return Result(
         outcome=record.outcome, ending=record.ending, detail=record.ending_detail, exit_code=record.exit_code,
-        seconds=round(took, 3), boot_seconds=record.timings.get("boot"), boots=0 if before else len(record.boots),
-        before=before, residue=left, up=any(boot.outcome == "ready" for boot in record.boots), clean=clean,
+        seconds=round(took, 3), boot_seconds=record.timings.get("boot"), boots=0 if before else booted,
+        before=before, residue=left, up=up, clean=clean,
         counts=dict(counts), failing=tuple(failing[:MAX_FAILING]),
     )  # fmt: skip

@@ -49,6 +49,7 @@ def prune(store: Store, *, everything: bool, keep_days: float | None, dry_run: b
         if reason := _reason(not packing, age, everything, keep_days):
             found.append(_drop(store, f"user-{path.stem}", path, reason, dry_run))
     found += _compiled(store, everything, keep_days, dry_run)
+    found += _states(store, everything, keep_days, dry_run)
     return [*found, *_leftovers(store, dry_run), *_lists(store, dry_run)]
 
 
@@ -62,6 +63,18 @@ def _compiled(store: Store, everything: bool, keep_days: float | None, dry_run: 
         for path in (*_files(store.folder / "drift"), store.folder / "accelerator.json"):
             if path.exists():
                 yield _removed(path, "all was asked for", dry_run)
+
+
+def _states(store: Store, everything: bool, keep_days: float | None, dry_run: bool) -> Iterator[Removed]:
+    """Saved states of guests: one that was not used for so long, and what killed makers left. Who uses one goes on,
+    and what goes while it is wanted is made again."""
+    for path in _files(store.folder / "states"):
+        age = (time.time() - path.stat().st_mtime) / _DAY
+        if path.name.endswith(".lock"):
+            continue
+        leftover = path.name.startswith(".") and age > 1 / 24  # somebody may be at it
+        if reason := "leftover" if leftover else _reason(True, age, everything, keep_days):
+            yield _removed(path, reason, dry_run)
 
 
 def remove_entry(store: Store, name: str) -> None:
@@ -126,4 +139,5 @@ def _files(folder: Path) -> list[Path]:
 
 def _size(path: Path) -> int:
     paths = path.rglob("*") if path.is_dir() else (path,)
-    return sum(file.lstat().st_size for file in paths if file.is_symlink() or file.is_file())
+    sizes = (file.lstat() for file in paths if file.is_symlink() or file.is_file())
+    return sum(min(found.st_size, found.st_blocks * 512) for found in sizes)  # a guest's memory has holes

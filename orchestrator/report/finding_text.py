@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
-from orchestrator.report.results import CaseResult, Verdict
+from orchestrator.report.results import CaseResult, Verdict, unique
 from orchestrator.report.text import clean
 
 MAX_OPERANDS = 20
@@ -67,20 +67,6 @@ def tests(case: CaseResult) -> list[tuple[str, Finding | None]]:
     found += [(clean(finding.id, 200) or "?", finding) for finding in case.findings]
     names = unique(name for name, _ in found)
     return [(name, finding) for name, (_, finding) in zip(names, found, strict=True)]
-
-
-def unique(names: Iterator[str]) -> list[str]:
-    """The names, made different by a number where they are not."""
-    used: set[str] = set()
-    result = []
-    for stem in names:
-        name, number = stem, 1
-        while name in used:
-            number += 1
-            name = f"{stem}.{number}"
-        used.add(name)
-        result.append(name)
-    return result
 
 
 def kind(case: CaseResult) -> str:

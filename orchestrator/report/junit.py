@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from orchestrator.model import Finding, Outcome
 from orchestrator.report import finding_text
-from orchestrator.report.results import CaseResult, Results
+from orchestrator.report.results import CaseResult, Results, unique
 from orchestrator.report.text import clean
 
 _NEVER = "1970-01-01T00:00:00"  # the schema wants a time; of a case that never began there is none
@@ -27,7 +27,7 @@ def render(results: Results) -> str:
     root = ElementTree.Element("testsuites")
     if not results.cases:
         _nothing(root, results)
-    names = finding_text.unique(_class_name(case) for case in results.cases)
+    names = unique(_class_name(case) for case in results.cases)
     for number, (case, name) in enumerate(zip(results.cases, names, strict=True)):
         _suite(root, case, name, number)
     ElementTree.indent(root, " ")

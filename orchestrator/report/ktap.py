@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from orchestrator.model import Finding, Outcome
 from orchestrator.report import finding_text
-from orchestrator.report.results import CaseResult, Results, Verdict
+from orchestrator.report.results import CaseResult, Results, Verdict, unique
 from orchestrator.report.text import clean
 
 # Lines at which kunit_parser.py takes the log of a kernel to be over (KTAP_END), wherever they stand
@@ -23,7 +23,7 @@ _INDENT = "    "
 def render(results: Results) -> str:
     """The document, with a final newline. Without a case: one test that is an error."""
     lines = ["KTAP version 1", *_comments(f"lab {results.lab}: {results.title}", *results.notes)]
-    names = finding_text.unique(_name(case.name) for case in results.cases)
+    names = unique(_name(case.name) for case in results.cases)
     lines.append(f"1..{max(len(names), 1)}")
     if not names:
         lines.append("not ok 1 run # ERROR NOT RUN: nothing ran")
@@ -56,7 +56,7 @@ def _subtest(case: CaseResult, name: str) -> Iterator[str]:
     yield f"# Subtest: {name}"
     yield from _comments(*(f"{key}: {value}" for key, value in finding_text.properties(case)))
     yield f"1..{len(tests)}"
-    labels = finding_text.unique(_name(label).replace(" ", "-") for label, _ in tests)
+    labels = unique(_name(label).replace(" ", "-") for label, _ in tests)
     for number, (label, (_, finding)) in enumerate(zip(labels, tests, strict=True), 1):
         if finding is None:
             yield f"not ok {number} {label}{_reason(case)}"

@@ -18,9 +18,6 @@ MAX_CASES = 40  # folded out below
 MAX_FINDINGS = 12  # of one case
 MAX_SIZE = 900_000  # bytes; GitHub takes a mebibyte
 _GOOD = (Verdict.PASS, Verdict.SKIP)
-_WORDS = {Verdict.PASS: "passed", Verdict.SKIP: "skipped", Verdict.FAIL: "failed", Verdict.ERROR: "in error",
-          Verdict.LOST: "lost", Verdict.TIMEOUT: "timed out", Verdict.INTERRUPTED: "interrupted",
-          Verdict.NOT_RUN: "not run"}  # fmt: skip
 
 
 def render(results: Results) -> str:
@@ -39,36 +36,11 @@ def render(results: Results) -> str:
     return "\n".join(parts) + "\n"
 
 
-def word(results: Results) -> str:
-    """The verdict on all of it."""
-    words = {0: "PASS", 1: "FAIL", 4: "LOST", 5: "TIMEOUT", 130: "INTERRUPTED"}
-    if len(results.cases) == 1:
-        return results.cases[0].word
-    return words.get(results.exit_code, "ERROR") if results.cases else "NOT RUN"
-
-
-def counts(results: Results) -> str:
-    """ "36 cases: 35 passed, 1 timed out"; of one case, its findings."""
-    if not results.cases:
-        return "nothing ran"
-    if len(results.cases) == 1:
-        return findings(results.cases[0])
-    found = [f"{results.count(verdict)} {name}" for verdict, name in _WORDS.items() if results.count(verdict)]
-    return f"{plural(len(results.cases), 'case')}: {', '.join(found)}"
-
-
-def findings(case: CaseResult) -> str:
-    """ "41 passed, 1 failed"; "nothing evaluated"."""
-    words = {Outcome.PASS: "passed", Outcome.FAIL: "failed", Outcome.SKIP: "skipped", Outcome.ERROR: "in error"}
-    found = [f"{case.count(outcome)} {name}" for outcome, name in words.items() if case.count(outcome)]
-    return ", ".join(found) or "nothing evaluated"
-
-
 def _head(results: Results) -> Iterator[str]:
     lab = f", lab {results.lab}" if results.lab else ""
-    yield f"## {_text(word(results))}: {_text(results.title)}"
+    yield f"## {_text(results.word)}: {_text(results.title)}"
     yield ""
-    yield f"{_text(counts(results))}, {seconds(results.seconds)}{_text(lab)}, exit code {results.exit_code}"
+    yield f"{_text(results.counted)}, {seconds(results.seconds)}{_text(lab)}, exit code {results.exit_code}"
 
 
 def _properties(case: CaseResult) -> Iterator[str]:
@@ -106,7 +78,7 @@ def _list(cases: Sequence[CaseResult]) -> Iterator[str]:
     if cases:
         yield from ("", "| case | | findings |", "|---|---|---|")
     for case in cases[:MAX_CELLS]:
-        yield f"| {_text(case.name)} | {_cell(case)} | {_text(findings(case))} |"
+        yield f"| {_text(case.name)} | {_cell(case)} | {_text(case.counted)} |"
     if len(cases) > MAX_CELLS:
         yield f"| … {plural(len(cases) - MAX_CELLS, 'more case')} | | |"
 
@@ -118,7 +90,7 @@ def _notes(results: Results) -> Iterator[str]:
 
 def _case(case: CaseResult) -> Iterator[str]:
     """One case folded: why, where its run is, and each finding that is not as it should be."""
-    head = f"<b>{_text(case.word)}</b> {_text(case.name)}: {_text(findings(case))}"
+    head = f"<b>{_text(case.word)}</b> {_text(case.name)}: {_text(case.counted)}"
     yield from ("", f"<details><summary>{head}</summary>")
     lines = [*([case.detail] if case.detail else []), *([case.remark] if case.remark else []),
              finding_text.place_of(case)]  # fmt: skip

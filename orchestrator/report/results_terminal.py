@@ -13,7 +13,6 @@ from orchestrator.report.text import clean, plural, wrap
 
 MAX_NOTES = 20
 _ENDINGS = {Verdict.LOST: Ending.LOST_GUEST, Verdict.TIMEOUT: Ending.TIMEOUT, Verdict.INTERRUPTED: Ending.INTERRUPTED}
-_WORDS = {0: "PASS", 1: "FAIL", 4: "CRASHED", 5: "TIMEOUT", 130: "INTERRUPTED"}
 
 
 def render(results: Results, *, width: int = 80, colour: bool = False) -> str:
@@ -30,11 +29,7 @@ def render(results: Results, *, width: int = 80, colour: bool = False) -> str:
 
 def summary(results: Results, where: str = "") -> str:
     """One line: "FAIL  36 cases: 35 passed, 1 failed -> report.html"."""
-    word = _WORDS.get(results.exit_code, "ERROR") if results.cases else "NOT RUN"
-    counts = Counter(case.verdict for case in results.cases)
-    parts = ", ".join(f"{counts[verdict]} {verdict.value.lower()}" for verdict in Verdict if counts[verdict])
-    told = f"{plural(len(results.cases), 'case')}: {parts}" if parts else "nothing ran"
-    return f"{word}  {told}" + (f" -> {clean(where, 4096)}" if where else "") + "\n"
+    return f"{results.word}  {results.counted}" + (f" -> {clean(where, 4096)}" if where else "") + "\n"
 
 
 def as_matrix(results: Results) -> MatrixRecord:

@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
 from orchestrator.names import signal_name
 from orchestrator.report import terminal_map, terminal_story
+from orchestrator.report.results import settings_words
 from orchestrator.report.story import Moment, moments, tail
 from orchestrator.report.text import PAGE, Paint, clean, columns, cut, flow, plural, seconds, wrap
 from orchestrator.rundir import RunDirectory, RunRecord
@@ -21,6 +22,7 @@ MAX_CONSOLE = 15  # last lines of console.log, after a run that ended early
 MAX_OUTPUT = 40  # last lines of a plain program's output
 MAX_EVIDENCE = 5  # lines of evidence for one operand
 _LABEL = 9
+_HOW = {"saved": "state", "restored": "warm"}  # else "boot"
 _COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.SKIP: "yellow", Outcome.ERROR: "magenta"}
 _ORDER = (Outcome.PASS, Outcome.SKIP, Outcome.ERROR, Outcome.FAIL)  # what needs eyes last, by the verdict
 
@@ -68,10 +70,11 @@ def _headline(record: RunRecord, width: int, paint: Paint, verbose: bool) -> lis
     result += [paint(line, "bold") for line in wrap(_subject(record), width, then="  ")]
     if record.case.get("summary"):
         result += _bounded(_text(record.case, "summary"), width, 1, verbose)
-    settings = _settings(record.case.get("settings"))
+    settings = settings_words(record)
     result += _bounded(_emulator(record.emulator), width, 2, verbose)
+    result += _bounded(_restored(record.restored, verbose), width, 1, verbose)
     if settings:
-        result += _bounded(settings, width, 1, verbose)
+        result += _bounded(clean(f"set {settings}", 4000), width, 1, verbose)
     return result
 
 
@@ -107,18 +110,11 @@ def _emulator(emulator: Mapping[str, Any]) -> str:
     )
 
 
-def _settings(settings: object) -> str:
-    """What was set, as "kernel.randomize_va_space=0, ulimit data=1048576, append nokaslr"."""
-    if not isinstance(settings, Mapping):
+def _restored(restored: Mapping[str, Any], verbose: bool) -> str:
+    if not restored:
         return ""
-    words = {"sysctls": "", "tunables": "", "ulimits": "ulimit ", "environment": "env ", "defines": "-D"}
-    parts = [
-        clean(f"{word}{pair[0]}={pair[1]}" if len(pair) == 2 else str(pair))
-        for key, word in words.items()
-        for pair in settings.get(key) or ()
-    ]
-    parts += [f"append {clean(str(item))}" for item in settings.get("append") or ()]
-    return "set " + ", ".join(parts) if parts else ""
+    same = f"; all guests from it have in common: {_text(restored, 'same')}" if verbose else ""
+    return f"restored from a state made {_text(restored, 'made')}{same}"
 
 
 # ---- the story
@@ -250,9 +246,10 @@ def _lab(record: RunRecord, width: int, verbose: bool) -> list[str]:
     rows = []
     if verbose or len(record.boots) > 1 or any(boot.outcome != "ready" for boot in record.boots):
         rows += [
-            (f"boot {boot.attempt}", f"{boot.outcome} after {seconds(boot.seconds)}", boot.detail)
+            (f"{_HOW.get(boot.how, 'boot')} {boot.attempt}", f"{boot.outcome} after {seconds(boot.seconds)}",
+             boot.detail)
             for boot in record.boots
-        ]
+        ]  # fmt: skip
     rows += [("console", f"{event.kind} at {seconds(event.seconds)}", event.line) for event in record.console]
     rows += [("note", message, "") for message in record.messages]
     if verbose:

@@ -22,13 +22,17 @@ COMMON = """
 
 SYMBOLS = """
 #include <stdarg.h>
+#include <stdlib.h>
+#include <fcntl.h>
 FILE *kallsyms(const char *path, const char *mode);
-FILE *kallsyms(const char *path, const char *mode) { return path && mode ? stdin : NULL; }
+FILE *kallsyms(const char *path, const char *mode) { return *mode == 'r' ? stdin : fdopen(creat(path, 0600), "w"); }
 void warn(struct run *r, const char *fmt, ...) { (void)r; (void)fmt; }
 int main(int argc, char **argv)
 {
 	struct run r = { .symbols = { .item = argv + 1, .count = (size_t)argc - 1 } };
 
+	if (getenv("SAVE"))
+		return symbols_save();
 	symbols_load(&r);
 	for (int i = 1; i < argc; i++) {
 		const char *found = symbol_find(argv[i]);
@@ -120,10 +124,21 @@ def built(folder: Path, source: str, parts: tuple[str, ...], *defines: str) -> P
     ],
 )
 def test_which_function_a_name_means(tmp_path: Path, listed: str, said: str) -> None:
-    program = built(tmp_path, SYMBOLS, ("symbols.c",), "-Dfopen=kallsyms")
-    lines = "".join(f"ffffffff8100{i:04x} t {name}\t[module]\n" for i, name in enumerate(listed.split()))
-    done = subprocess.run([program, "f"], input=lines, capture_output=True, text=True, check=True)
-    assert done.stdout == said + "\n"
+    saved = tmp_path / "symbols"
+    program = built(tmp_path, SYMBOLS, ("symbols.c",), f'-DSYMBOLS_FILE="{saved}"', "-Dfopen=kallsyms")
+    names = [*listed.split(), "e", "e.isra.0", "f_", "fa", "fa.isra.0", "g"]  # neighbours in a list that is sorted
+    lines = "".join(f"ffffffff8100{i:04x} t {name}\t[module]\n" for i, name in enumerate(names))
+
+    def answer(*asked: str) -> str:
+        return subprocess.run([program, *asked], input=lines, capture_output=True, text=True, check=True).stdout
+
+    assert answer("f") == said + "\n"
+    asked = ("f", "f", "fa", "f.isra.0", "e", "a", "z")
+    from_the_kernel = answer(*asked)
+    subprocess.run([program], input=lines, text=True, check=True, env={"SAVE": "1"})
+    assert saved.read_text().count("\n") == len(names)
+    lines = ""  # what the kernel says is no longer asked for
+    assert answer("f") == said + "\n" and answer(*asked) == from_the_kernel
 
 
 @pytest.mark.parametrize(("content", "said"), [("abcdef", "there 6 1 -1 ''"), ("", "none 0 0 -1 ''")])

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import wire
+from orchestrator.agent import INIT
 from orchestrator.elf import build_id
 
 GUEST = Path(__file__).resolve().parents[2] / "guest"
@@ -141,8 +142,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with init, labrun and a program with many modes."""
     folder = tmp_path_factory.mktemp("guest")
     (folder / "program.c").write_text(PROGRAM)
-    sources = [source for source in sorted(GUEST.glob("*.c")) if source.name != "init.c"]
-    compiled(folder / "init", *STRICT, GUEST / "init.c")
+    sources = [source for source in sorted(GUEST.glob("*.c")) if source.name not in INIT]
+    compiled(folder / "init", *STRICT, *(GUEST / name for name in INIT))
     compiled(folder / "labrun", *STRICT, *sources)
     compiled(folder / "program", "-pthread", "-w", f"-I{GUEST}", folder / "program.c")
     return folder

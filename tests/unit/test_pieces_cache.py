@@ -162,6 +162,28 @@ def test_prune_spares_what_is_in_use(tmp_path: Path) -> None:
     assert store.cache.names() == ["used"]
 
 
+def test_prune_removes_states_that_nobody_used(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    store = Store(cache=tmp_path / "cache", images=images(tmp_path / "images"))
+    now = time.time()
+    for name, age in (("a" * 32, 3), ("b" * 32, 0), (".new-killed", 1), (".new-running", 0)):
+        folder = tmp_path / "cache" / "states" / name
+        folder.mkdir(parents=True)
+        with (folder / "ram").open("wb") as ram:
+            ram.truncate(1 << 30)  # nothing but a hole
+        os.utime(folder, (now - age * 86400, now - age * 86400))
+
+    def left() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "cache" / "states").iterdir())
+
+    gone = prune(store, everything=False, keep_days=None, dry_run=False)
+    assert [(item.path.name, item.reason) for item in gone] == [(".new-killed", "leftover")] and gone[0].size < 1 << 20
+    prune(store, everything=False, keep_days=2, dry_run=False)
+    assert left() == [".new-running", "b" * 32]
+    prune(store, everything=True, keep_days=None, dry_run=False)
+    assert left() == []
+
+
 def test_prune_removes_leftovers(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     store = Store(cache=tmp_path / "cache", images=images(tmp_path / "images"))

@@ -14,7 +14,7 @@ from synthetic_run import FAILED, GREW, PAGE, Builder, Map, brk, heap
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Ending, Evidence
 from orchestrator.report import results
-from orchestrator.report.html import address_space, embed, page, stack_growth
+from orchestrator.report.html import address_space, embed, page, pictures, stack_growth
 from orchestrator.report.html.excerpts import Excerpts
 from orchestrator.report.html.sources import linked
 from orchestrator.report.results import of_run
@@ -54,7 +54,7 @@ def test_the_policy_allows_our_scripts_and_nothing_else(tmp_path: Path) -> None:
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)
     assert policy and "default-src 'none'" in policy[1] and "unsafe" not in policy[1]
     scripts = re.findall(r"<script>(.*?)</script>", html, re.S)
-    assert len(scripts) == 1 + len(page.PICTURES)
+    assert len(scripts) == 1 + len(pictures.scripts())
     assert all(embed.digest(script) in policy[1] for script in scripts)
     assert " src=" not in html and "@import" not in html and "url(http" not in html
 
@@ -90,11 +90,20 @@ def test_many_mappings_are_folded_but_listed(tmp_path: Path) -> None:
 
 
 def test_the_tables_of_mappings_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address_space, "MAX_LISTED", 30)
+    monkeypatch.setattr(address_space, "MAX_LISTED", 3000)
     data = address_space.data(run_of(brk(tmp_path / "run")))
     assert data is not None
-    assert [len(step["list"]) for step in data["steps"][:3]] == [21, 9, 0]
-    assert data["steps"][2]["unlisted"] == 22
+    counts = [len(step["list"]) for step in data["steps"]]
+    assert counts[0] == 21 > counts[1] and counts[2] == 0
+    assert [counts[1] + data["steps"][1]["unlisted"], data["steps"][2]["unlisted"]] == [22, 22]
+    assert all(step["rows"] for step in data["steps"][:-1]), "all are drawn"
+
+
+def test_as_many_mappings_as_a_process_may_have_are_a_picture(tmp_path: Path) -> None:
+    maps = [Map(MANY + index * 2 * PAGE, 4, "rw-p", f"/{'long' * 60}", 4, 0, index + 1) for index in range(14_000)]
+    data = address_space.data(run_of(Builder(tmp_path / "run").at("many", *maps)))
+    assert data is not None and data["steps"][0]["unlisted"] > 0
+    assert len(embed.data(data)) < page.PICTURES_BUDGET
 
 
 @pytest.mark.parametrize(
@@ -166,9 +175,10 @@ def test_the_page_stays_below_its_budget_and_says_what_it_left_out(
         built.record.findings = [FAILED if number == 5 else GREW]
         built.record.case |= {"kernel": f"6.{number}"}
         built.directory.save(built.record)
-    monkeypatch.setattr(page, "BUDGET", 120_000)
+    budget = len(page.render(results.Results("", tmp_path, ()))) + 100_000
+    monkeypatch.setattr(page, "BUDGET", budget)
     html = page.render(results.read([tmp_path / "runs"]))
-    assert len(html) < 250_000
+    assert len(html) < budget + 5_000
     assert 0 < html.count('data-picture="address_space"') < 6
     assert f"lab report {tmp_path}/runs/brk-4 --html FILE" in html
     failed = html[html.index('id="c5"') :]
@@ -185,6 +195,15 @@ def test_a_damaged_record_is_rendered(tmp_path: Path) -> None:
         built.directory.write(f"{checkpoint.directory}/proc/214/limits", b"junk\n")
         built.directory.write(f"{checkpoint.directory}/proc/214/syscall", b"junk\n")
     assert "(not measured)" in page.render(of_run(built.record, built.directory.path))
+
+
+def test_checkpoints_beyond_the_limit_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "MAX_STEPS", 4)
+    monkeypatch.setattr(address_space, "MAX_STEPS", 4)
+    built = brk(tmp_path / "run")
+    html = page.render(of_run(built.record, built.directory.path))
+    assert "3 later checkpoints are in the run directory only" in html
+    assert html.count('"kind":"named"') == 4
 
 
 def test_every_ending_is_told(tmp_path: Path) -> None:

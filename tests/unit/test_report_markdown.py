@@ -48,8 +48,8 @@ def test_every_verdict(tmp_path: Path, golden: Golden) -> None:
 
 def test_one_run(tmp_path: Path, golden: Golden) -> None:
     run = saved(tmp_path / "run", GREW, FAILED, MERGED)
-    text = markdown.render(results.of_run(run.record, run.directory.path))
-    golden("results-run.md", text.replace(str(tmp_path / "run"), "runs/run"))
+    text = markdown.render(results.of_run(run.record, Path("runs/run")))
+    golden("results-run.md", text)
     assert "| kernel.release | 6.1.0-50-cloud-amd64 |" in text and "| glibc | 2.36 |" in text
     passed = saved(tmp_path / "passed", GREW)
     assert "<details>" not in markdown.render(results.of_run(passed.record, passed.directory.path))
@@ -59,7 +59,7 @@ def test_nothing_ran(tmp_path: Path) -> None:
     assert markdown.render(Results("", Path("x"), ())).startswith("## NOT RUN: \n\nnothing ran, 0.0 ms, exit code 3")
     record = planned("brk")
     MatrixDirectory(tmp_path).save(record)
-    assert markdown.render(results.read([tmp_path])).startswith("## ERROR: ")
+    assert markdown.render(results.read([tmp_path])).startswith("## ERROR: 1 scenario on 2 pairs")
 
 
 def test_hostile_words_are_words(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from orchestrator import schema
 from orchestrator.errors import UsageError
 from orchestrator.matrix.record import MatrixDirectory, Options, State
 from orchestrator.model import Ending, Finding, Settings
-from orchestrator.report import results, results_json, results_terminal
+from orchestrator.report import junit, ktap, markdown, results, results_json, results_terminal, terminal
 from orchestrator.report.results import CaseResult, Results, Verdict
 
 
@@ -92,6 +92,36 @@ def test_nothing_that_ran_is_no_success(tmp_path: Path) -> None:
     assert results_terminal.render(empty) == "NOT RUN  nothing ran\n"
 
 
+def test_the_word_for_all(tmp_path: Path) -> None:
+    assert Results("", tmp_path, ()).word == "NOT RUN"
+    for name, finding in (("a", GREW), ("b", SKIPPED), ("c", SKIPPED)):
+        saved(tmp_path / name, finding, scenario=name)
+    assert results.read([tmp_path]).word == "PASS" and results.read([tmp_path]).exit_code == 0
+    skipped = results.read([tmp_path / "b", tmp_path / "c"])
+    assert skipped.word == "SKIP" and skipped.counted == "2 cases: 2 skipped"
+    for ending, word in ((Ending.PANIC, "CRASHED"), (Ending.TIMEOUT, "TIMEOUT"), (Ending.UNFINISHED, "ERROR")):
+        saved(tmp_path / ending / "a", ending=ending)
+        saved(tmp_path / ending / "b", GREW, scenario="b")
+        assert results.read([tmp_path / ending]).word == word
+    assert results.read([tmp_path / "panic/a"]).word == "PANIC"
+
+
+def test_a_folder_that_can_not_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        saved(tmp_path / name, GREW, scenario=name)
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.parent.name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    found = results.read([tmp_path])
+    assert [case.verdict for case in found.cases] == [Verdict.PASS, Verdict.ERROR]
+    assert found.cases[1].detail == f"{tmp_path / 'b' / 'matrix.json'}: Permission denied"
+
+
 def test_a_lab_that_was_killed_leaves_unfinished_cases(tmp_path: Path) -> None:
     record = planned("brk", "exec", "fork", "mmap", pairs=(("6.1", "bookworm"),))
     started, told, empty, finished = record.cases
@@ -116,6 +146,7 @@ def test_a_lab_that_was_killed_leaves_unfinished_cases(tmp_path: Path) -> None:
         (lambda run: (run / "run.json").write_text('{"schema": 99}'), "schema 1 expected"),
         (lambda run: (run / "run.json").write_bytes(b"\xff\xfe\x00"), "not a run record"),
         (lambda run: edit(run, findings=[{}]), "not a run record"),
+        (lambda run: ((run / "run.json").unlink(), (run / "run.json").symlink_to("run.json")), "no run.json"),
         (lambda run: edit(run, seconds="x"), "seconds"),
         (lambda run: edit(run, ending="fine"), "fine"),
         (lambda run: edit_finding(run, id=5), "id"),
@@ -123,6 +154,9 @@ def test_a_lab_that_was_killed_leaves_unfinished_cases(tmp_path: Path) -> None:
         (lambda run: edit(run, environment={"release": ["x"]}), ""),
         (lambda run: edit(run, seconds=1e999), "seconds"),
         (lambda run: edit(run, case={"settings": 5, "scenario": {}}), ""),
+        (lambda run: edit(run, case={"settings": {"sysctls": 5, "append": [[1]]}, "scenario": "b"}), ""),
+        (lambda run: edit(run, timings={"boot": "x"}), "timings"),
+        (lambda run: edit(run, messages=[5]), "messages"),
     ],
 )  # fmt: skip
 def test_one_bad_directory_does_not_hide_the_others(tmp_path: Path, damage: Callable[[Path], object], why: str) -> None:
@@ -136,6 +170,10 @@ def test_one_bad_directory_does_not_hide_the_others(tmp_path: Path, damage: Call
         assert bad.verdict is Verdict.ERROR and why in bad.detail and bad.directory == tmp_path / "b"
     assert [found.cases[0].verdict, found.cases[2].verdict] == [Verdict.PASS] * 2
     assert "b" in results_terminal.render(found)
+    if bad.record is not None:
+        assert "PASS" in terminal.render(bad.record, tmp_path / "b", verbose=True)
+    for render in (junit.render, ktap.render, markdown.render):
+        assert "not a run record" in render(found) if "record" in bad.detail else render(found)
     jsonschema.Draft202012Validator(schema.load("results")).validate(json.loads(results_json.render(found)))
 
 
@@ -173,6 +211,10 @@ def test_shards_become_one(tmp_path: Path) -> None:
         assert not found.notes and found.exit_code == 0
     one = results.read([tmp_path / "0"])
     assert one.count(Verdict.NOT_RUN) == 2 and one.exit_code == 3
+    shutil.copytree(tmp_path / "0", tmp_path / "again")
+    twice = results.read([tmp_path / "0", tmp_path / "again"])
+    assert twice.count(Verdict.NOT_RUN) == 2 and len(twice.cases) == 4
+    assert len(twice.notes) == 2 and all("2 runs" in note for note in twice.notes)
 
 
 def test_other_options_are_another_matrix(tmp_path: Path) -> None:
@@ -198,7 +240,9 @@ def test_the_newest_of_a_case_counts_and_it_is_said(tmp_path: Path) -> None:
     (note,) = found.notes
     assert "3 runs" in note and str(tmp_path / "0") in note
     assert results_terminal.render(found).startswith("note  brk on 6.1 with bookworm: 3 runs")
-    assert json.loads(results_json.render(found))["notes"] == [note]
+    data = json.loads(results_json.render(found))
+    assert data["notes"] == [note] and data["cases"][0]["older"] == 2
+    assert found.cases[0].remark == "2 older runs of it do not count"
 
 
 def test_other_settings_are_another_case(tmp_path: Path) -> None:
@@ -246,11 +290,13 @@ def test_json_is_the_record_where_that_says_all(tmp_path: Path) -> None:
     assert damaged["kind"] == "results" and damaged["exit_code"] == 3, "matrix.json alone would say PASS"
 
 
-def test_the_schema_of_results(tmp_path: Path) -> None:
+def test_the_schema_of_results(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
     shape = schema.load("results")
     jsonschema.Draft202012Validator.check_schema(shape)
     everything(tmp_path / "m")
-    data = json.loads(results_json.render(results.read([tmp_path / "m"])))
+    text = results_json.render(results.read([tmp_path / "m"]))
+    golden("results.json", text.replace(str(tmp_path / "m"), "runs/m"))
+    data = json.loads(text)
     jsonschema.Draft202012Validator(shape).validate(data)
     assert data["counts"] == {"PASS": 1, "FAIL": 2, "SKIP": 1, "ERROR": 3, "LOST": 2, "TIMEOUT": 1, "INTERRUPTED": 1,
                               "NOT RUN": 1}  # fmt: skip
@@ -270,8 +316,8 @@ def test_the_table_of_a_matrix_is_what_the_matrix_shows(tmp_path: Path) -> None:
     assert f"to go on: lab matrix --resume {tmp_path / 'm'}" in table
     assert table.splitlines()[-2].strip().startswith(("1 timed", "exit", str(tmp_path)))
     assert results_terminal.summary(results.read([tmp_path / "m"]), "x.html") == (
-        "INTERRUPTED  12 cases: 1 pass, 2 fail, 1 skip, 3 error, 2 lost, 1 timeout, 1 interrupted, 1 not run"
-        " -> x.html\n")
+        "INTERRUPTED  12 cases: 1 passed, 1 skipped, 2 failed, 3 in error, 2 crashed, 1 timed out, 1 interrupted, "
+        "1 not run -> x.html\n")
 
 
 def test_an_exit_code_of_usage_stays_that(tmp_path: Path) -> None:

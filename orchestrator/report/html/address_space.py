@@ -19,9 +19,10 @@ from orchestrator.report.text import PAGE, clean, cut, plus, size
 
 MAX_STEPS = 500  # checkpoints
 MAX_BARS = 36  # mappings drawn at one checkpoint; of more, those which stayed as they were are folded
-MAX_LISTED = 30_000  # mappings in the tables of all checkpoints together
+MAX_LISTED = 1_200_000  # bytes, about, of the mappings in the tables of all checkpoints together
 MAX_NOTES = 24  # of one checkpoint
 MAX_NAME = 40  # columns
+MAX_PATH = 200  # characters
 
 _SPECIAL = {"[heap]": "heap", "[stack]": "stack", "[vdso]": "kernel", "[vvar]": "kernel", "[vvar_vclock]": "kernel",
             "[vsyscall]": "kernel"}  # fmt: skip
@@ -53,42 +54,59 @@ def data(run: Run) -> dict[str, Any] | None:
     page = run.record.environment.get("page_size")
     book = _Book()
     steps: list[dict[str, Any]] = []
-    room = MAX_LISTED
     for moment in moments(run.record, run.directory.path):
         if len(steps) == MAX_STEPS:
             break
-        steps.append(_step(moment, room, book))
-        room -= len(steps[-1]["list"])
+        steps.append(_step(moment, book))
     if not any(step["rows"] for step in steps):
         return None
-    return {"page": page if isinstance(page, int) and page > 0 else PAGE, "vmas": book.entries, "steps": steps}
+    evidence = [[step["file"], row["line"]] for step in steps for row in step["rows"]
+                if row.get("line") and row["mark"] not in ("", Kind.TOUCHED)]  # fmt: skip
+    return {"page": page if isinstance(page, int) and page > 0 else PAGE, "vmas": book.entries, "steps": steps,
+            "evidence": evidence}  # fmt: skip
+
+
+_Marks = dict[tuple[int, int], tuple[str, str]]
 
 
 class _Book:
-    """Each mapping once: most are the same at every checkpoint."""
+    """Each mapping once: most are the same at every checkpoint. ``spent``: about how many bytes are listed."""
 
     def __init__(self) -> None:
         self.entries: list[list[Any]] = []
+        self.spent = 0
         self._places: dict[tuple[Any, ...], int] = {}
+
+    def listed(self, vmas: Iterable[Vma], marks: _Marks) -> list[list[Any]]:
+        """[place, line, mark, words] of each mapping for a table, as long as there is room."""
+        found = []
+        for vma in vmas:
+            if self.spent > MAX_LISTED:
+                break
+            found.append([self.place(vma), vma.line, *marks.get(_key(vma), ("", ""))])
+            self.spent += 20
+        return found
 
     def place(self, vma: Vma) -> int:
         """The index of a mapping's entry: start, end, permissions, name, path, kind, resident bytes or None."""
-        entry = (f"{vma.start:#x}", f"{vma.end:#x}", vma.perms, name(vma), vma.name, kind(vma), resident((vma,)))
+        path = clean(vma.name, MAX_PATH)
+        entry = (f"{vma.start:#x}", f"{vma.end:#x}", vma.perms, name(vma), path, kind(vma), resident((vma,)))
         if entry not in self._places:
             self._places[entry] = len(self.entries)
             self.entries.append(list(entry))
+            self.spent += 70 + len(entry[3]) + len(path)
         return self._places[entry]
 
 
-def _step(moment: Moment, room: int, book: _Book) -> dict[str, Any]:
+def _step(moment: Moment, book: _Book) -> dict[str, Any]:
     vmas = sorted(moment.vmas, key=lambda vma: -vma.start)
     marks = _marks(moment.changes)
     gone = [vma for change in moment.changes if change.kind is Kind.WENT for vma in change.before]
+    rows = _rows(vmas, gone, marks, book)
+    listed = book.listed(vmas, marks)
     return {
-        "rows": _rows(vmas, gone, marks, book),
-        "list": [[book.place(vma), vma.line, *marks.get(_key(vma), ("", ""))] for vma in vmas[:room]],
-        "unlisted": max(len(vmas) - room, 0), "totals": _totals(moment), "fresh": moment.fresh,
-        "problem": moment.problem, "file": moment.file,
+        "rows": rows, "list": listed, "unlisted": len(vmas) - len(listed), "totals": _totals(moment),
+        "fresh": moment.fresh, "problem": moment.problem, "file": moment.file,
         "notes": [_note(key, value) for key, value in moment.notes[:MAX_NOTES]],
     }  # fmt: skip
 
@@ -110,16 +128,13 @@ def _key(vma: Vma) -> tuple[int, int]:
     return vma.start, vma.end
 
 
-_Marks = dict[tuple[int, int], tuple[str, str]]
-
-
 def _marks(changes: Iterable[Change]) -> _Marks:
     """(start, end) of a mapping that is there -> what happened to it, and by how much."""
     return {_key(vma): (change.kind.value, _says(change)) for change in changes for vma in change.after}
 
 
 def _says(change: Change) -> str:
-    """By how much, and where: "+4 KiB at the end", "1 became 3", "was r--p", "RSS 0 → 4 KiB"."""
+    """By how much, and where: "+4 KiB at the end", "1 became 3", "was r--p", "RSS 8 → 12 KiB"."""
     if change.kind in (Kind.GREW, Kind.SHRANK):
         low, high = change.low, change.high
         return f"{plus(change.bytes)} at {'both ends' if low and high else 'the start' if low else 'the end'}"
@@ -131,7 +146,8 @@ def _says(change: Change) -> str:
         return f"was at {change.before[0].start:#x}"
     before, after = change.rss_before, change.rss_after
     if change.kind is Kind.TOUCHED and before is not None and after is not None:
-        return f"RSS {size(before)} → {size(after)}"
+        was, now = size(before).partition(" "), size(after).partition(" ")
+        return f"RSS {was[0] if was[2] == now[2] else size(before)} → {size(after)}"
     return size(change.vma.size)
 
 

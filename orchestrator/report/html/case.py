@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import resources
+from orchestrator.claims import catalogue
+from orchestrator.errors import LabError
 from orchestrator.model import Ending, Finding, Outcome
 from orchestrator.names import signal_name
 from orchestrator.report.results import CaseResult, Verdict, settings_words
 from orchestrator.report.story import tail
 from orchestrator.report.text import plural, seconds
-from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.rundir import RunDirectory, RunRecord, safe
 
 MAX_TAIL = 30  # last lines of the console, or of the program's output
 MAX_ROWS = 200  # of one table of the record
 
 ORDER = (Outcome.FAIL, Outcome.ERROR, Outcome.SKIP, Outcome.PASS)
-_COUNTED = {Outcome.PASS: "passed", Outcome.FAIL: "failed", Outcome.SKIP: "skipped", Outcome.ERROR: "in error"}
 
 ENDINGS = {  # what a run that did not come to its end is called, so that nobody takes it for a result
     Ending.UNFINISHED: "The record stops in the middle: the lab was ended from outside, or is still at work",
@@ -88,13 +90,6 @@ def _tail(directory: Path | None, file: str) -> tuple[str, ...]:
         return (f"{file} can't be read: {error.strerror}",)
 
 
-def counts(findings: Iterable[Finding]) -> str:
-    """ "42 passed, 1 failed"; "nothing was evaluated"."""
-    found = [finding.outcome for finding in findings]
-    words = [f"{found.count(outcome)} {word}" for outcome, word in _COUNTED.items() if outcome in found]
-    return ", ".join(words) or "nothing was evaluated"
-
-
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """What needs eyes first; within an outcome as the scenario has them."""
     return sorted(findings, key=lambda finding: ORDER.index(finding.outcome))
@@ -126,6 +121,7 @@ def facts(case: CaseResult) -> list[Fact]:
              measured_text(record, "version"))),
         Fact("C library", f"glibc {case.glibc or '? (not measured)'}", _chosen(record, "userland")),
         Fact("Machine", _machine(record.emulator), str(record.emulator.get("reason") or "")),
+        Fact("Guest", *_guest(record)),
         Fact("Settings", settings_words(record) or "none"),
         Fact("Program", program_end(record)),
         Fact("Run", f"{started(record)}, {seconds(case.seconds)}", f"qemu-lab {record.lab}, {case.directory}"),
@@ -179,6 +175,15 @@ def _machine(emulator: Mapping[str, Any]) -> str:
     return f"QEMU {emulator.get('version')} with {accelerator}"
 
 
+def _guest(record: RunRecord) -> tuple[str, str]:
+    """How the guest came to be: booted for this, or gone on from a saved state, and what that means."""
+    if not record.restored:
+        return ("booted" if any(boot.outcome == "ready" for boot in record.boots) else ""), ""
+    same = record.restored.get("same")
+    more = f"all guests from it have in common: {same}" if same else ""
+    return f"restored from a state made {record.restored.get('made')}", more
+
+
 def program_end(record: RunRecord) -> str:
     """How the program ended, in words; "" if it did not."""
     if record.ended is None:
@@ -196,15 +201,25 @@ class ClaimRow:
     claim: str
     mark: Mark
     says: str  # "confirmed", "refuted, confirmed"
-    findings: int
+    statement: str  # as the lab's catalogue has it; "" where it has none
 
 
-def claim_rows(findings: Iterable[Finding]) -> list[ClaimRow]:
-    """One row for each claim, with its worst outcome; in the scenario's order."""
+def statements(scenarios: Iterable[str]) -> dict[str, str]:
+    """What the claims of these scenarios say, by the lab's own catalogue; one that can't be read says nothing."""
+    shelf = resources.data("scenarios")
+    folders = [shelf, *(shelf / name for name in dict.fromkeys(scenarios) if safe(name))]
+    try:
+        return {name: claim.statement for name, claim in catalogue(folders).items()}
+    except (LabError, OSError):
+        return {}
+
+
+def claim_rows(findings: Iterable[Finding], known: Mapping[str, str]) -> list[ClaimRow]:
+    """One row for each claim, with its worst outcome; in the scenario's order. ``known``: their statements."""
     by_claim: dict[str, list[Finding]] = {}
     for finding in findings:
         by_claim.setdefault(finding.claim or "(no claim)", []).append(finding)
-    return [ClaimRow(claim, mark(ordered(found)[0].outcome), _says(found), len(found))
+    return [ClaimRow(claim, mark(ordered(found)[0].outcome), _says(found), known.get(claim, ""))
             for claim, found in by_claim.items()][:MAX_ROWS]  # fmt: skip
 
 
@@ -220,10 +235,11 @@ class Paper:
     command: str  # QEMU's
     compiler: str
     timings: tuple[tuple[str, str], ...]
-    boots: tuple[tuple[str, str, str], ...]  # "attempt 1", outcome, detail
+    boots: tuple[tuple[str, str, str], ...]  # "attempt 1, booted", outcome, detail
     console: tuple[tuple[str, str, str], ...]  # kind, when, line
     host: str
     output: tuple[str, ...]  # the program's last lines
+    plain: bool  # a C file without expectations: what it wrote is the result
 
 
 def paper(record: RunRecord, directory: Path | None) -> Paper:
@@ -236,11 +252,11 @@ def paper(record: RunRecord, directory: Path | None) -> Paper:
         _because(str(record.program.get("compiler") or ""),
                  " ".join(map(str, program)) if isinstance(program, list) else str(program)),
         tuple((name, seconds(value)) for name, value in record.timings.items() if isinstance(value, int | float)),
-        tuple((f"attempt {boot.attempt}", f"{boot.outcome} after {seconds(boot.seconds)}", boot.detail)
+        tuple((f"attempt {boot.attempt}, {boot.how}", f"{boot.outcome} after {seconds(boot.seconds)}", boot.detail)
               for boot in record.boots[:MAX_ROWS]),
         tuple((event.kind, f"at {seconds(event.seconds)}", event.line) for event in record.console[:MAX_ROWS]),
         ", ".join(f"{name} {value}" for name, value in record.host.items()),
-        _tail(directory, "evidence/output"),
+        _tail(directory, "evidence/output"), record.case.get("plain") is True,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from orchestrator.report.html import embed
 from orchestrator.report.text import clean, plural, seconds, size
@@ -34,8 +34,17 @@ def environment() -> Environment:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=_harmless,
     )  # fmt: skip
-    made.filters |= {"size": size, "seconds": seconds, "plural": lambda count, *words: plural(count, *words)}
+    made.filters |= {"size": size, "seconds": seconds, "plural": plural, "code": _code}
     return made
+
+
+def _code(text: str) -> Markup:
+    """Text with what stands `between backticks` as code."""
+    parts = [escape(clean(part, MAX_TEXT)) for part in text.split("`")]
+    if len(parts) % 2 == 0:
+        return escape(clean(text, MAX_TEXT))
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def _harmless(value: object) -> object:

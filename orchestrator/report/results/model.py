@@ -38,6 +38,11 @@ EARLY = {  # the verdict of an ending; of all others but ``completed`` it is LOS
 }  # fmt: skip
 _CODES = {Verdict.PASS: 0, Verdict.SKIP: 0, Verdict.FAIL: 1, Verdict.ERROR: 3, Verdict.LOST: 4, Verdict.TIMEOUT: 5,
           Verdict.INTERRUPTED: 130, Verdict.NOT_RUN: 3}  # fmt: skip
+_WORDS = {0: "PASS", 1: "FAIL", 4: "CRASHED", 5: "TIMEOUT", 130: "INTERRUPTED"}  # by exit code
+_FINDINGS = {Outcome.PASS: "passed", Outcome.FAIL: "failed", Outcome.SKIP: "skipped", Outcome.ERROR: "in error"}
+_CASES = {Verdict.PASS: "passed", Verdict.SKIP: "skipped", Verdict.FAIL: "failed", Verdict.ERROR: "in error",
+          Verdict.LOST: "crashed", Verdict.TIMEOUT: "timed out", Verdict.INTERRUPTED: "interrupted",
+          Verdict.NOT_RUN: "not run"}  # fmt: skip
 UNFINISHED = "it was never finished: the lab was ended from outside, or is still at work"
 
 
@@ -60,6 +65,7 @@ class CaseResult:
     started: str = ""  # ISO 8601, UTC
     usage: bool = False  # an ERROR that the user's own input made (exit code 2)
     first: str = ""  # what it was in a guest that others had used, if that was not confirmed in a fresh one: "FAIL"
+    older: int = 0  # runs of the same case that were found too, and do not count
 
     @property
     def exit_code(self) -> int:
@@ -76,7 +82,9 @@ class CaseResult:
     @property
     def remark(self) -> str:
         """What else is to be known of it; "" for nothing."""
-        return f"it was {self.first} in a guest that others had used" if self.first else ""
+        used = f"it was {self.first} in a guest that others had used" if self.first else ""
+        runs = "an older run of it does not count" if self.older == 1 else f"{self.older} older runs of it do not count"
+        return "; ".join(one for one in (used, runs if self.older else "") if one)
 
     @property
     def release(self) -> str:
@@ -97,6 +105,12 @@ class CaseResult:
     def lab(self) -> str:
         """The version of the lab that ran it; "" if not known."""
         return self.record.lab if self.record else ""
+
+    @property
+    def counted(self) -> str:
+        """ "41 passed, 1 failed"; "nothing evaluated"."""
+        found = [f"{self.count(outcome)} {word}" for outcome, word in _FINDINGS.items() if self.count(outcome)]
+        return ", ".join(found) or "nothing evaluated"
 
     def count(self, outcome: Outcome) -> int:
         """How many findings have that outcome."""
@@ -124,6 +138,23 @@ class Results:
         if self.count(Verdict.NOT_RUN) and any(record.state is State.INTERRUPTED for _, record in self.matrices):
             codes.append(130)
         return worst(codes)
+
+    @property
+    def word(self) -> str:
+        """The verdict on all of it in one word, that of the worst case; nothing that ran is NOT RUN."""
+        if len(self.cases) == 1:
+            return self.cases[0].word
+        if self.count(Verdict.SKIP) == len(self.cases):
+            return "SKIP" if self.cases else "NOT RUN"
+        return _WORDS.get(self.exit_code, "ERROR")
+
+    @property
+    def counted(self) -> str:
+        """ "36 cases: 35 passed, 1 timed out"; of one case, its findings."""
+        if len(self.cases) == 1:
+            return self.cases[0].counted
+        found = [f"{self.count(verdict)} {word}" for verdict, word in _CASES.items() if self.count(verdict)]
+        return f"{len(self.cases)} cases: {', '.join(found)}" if found else "nothing ran"
 
     def count(self, verdict: Verdict) -> int:
         """How many cases went so."""
@@ -168,6 +199,21 @@ def of_plan(case: CaseRecord, ending: Ending | None = None) -> CaseResult:
         name_of(case.scenario, case.kernel, case.userland), case.scenario, case.kernel, case.userland, None, None,
         Verdict.ERROR, case.detail, ending, findings, finite(case.seconds), usage=case.exit_code == 2,
     )  # fmt: skip
+
+
+def unique(names: Iterable[str], gap: str = ".") -> list[str]:
+    """The names, in their order, made different by a number where they are not: "a", "a.2"."""
+    used: set[str] = set()
+    last: dict[str, int] = {}
+    result = []
+    for stem in names:
+        name = stem
+        while name in used:
+            last[stem] = last.get(stem, 1) + 1
+            name = f"{stem}{gap}{last[stem]}"
+        used.add(name)
+        result.append(name)
+    return result
 
 
 def measured(record: RunRecord | None, key: str) -> str:

@@ -20,6 +20,7 @@ from orchestrator.report.results.model import (
     finite,
     of_plan,
     of_record,
+    unique,
 )
 from orchestrator.report.text import plural
 from orchestrator.rundir import FIRST_RUNS, RunDirectory, RunRecord
@@ -44,7 +45,7 @@ def read(paths: Sequence[Path]) -> Results:
     cases, notes = _once(shelf.found)
     return Results(_title(cases, shelf.matrices), paths[0] if len(paths) == 1 else Path(), tuple(_apart(cases)),
                    min((case.started for case in cases if case.started), default=""), shelf.seconds,
-                   ", ".join(sorted(shelf.labs)), tuple(shelf.matrices), (*shelf.notes, *notes))  # fmt: skip
+                   ", ".join(sorted(shelf.labs)), tuple(shelf.matrices), tuple(notes))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,22 @@ class _Shelf:
     def __init__(self) -> None:
         self.found: list[_Found] = []
         self.matrices: list[tuple[Path, MatrixRecord]] = []
-        self.notes: list[str] = []
         self.seen: set[Path] = set()
         self.seconds = 0.0
         self.labs: set[str] = set()
 
     def gather(self, folder: Path, depth: int) -> None:
-        """All runs and matrices at or below a folder."""
-        if folder.resolve() in self.seen:
+        """All runs and matrices at or below a folder; one that can't be looked into is told."""
+        try:
+            if folder.resolve() in self.seen:
+                return
+            is_matrix, is_run = (folder / FILE).is_file(), _is_run(folder)
+        except (OSError, RuntimeError) as error:  # no permission; links in a circle
+            self.found.append(_Found(_unreadable(folder, _said(error)), ""))
             return
-        if (folder / FILE).is_file():
+        if is_matrix:
             self._matrix(folder)
-        elif _is_run(folder):
+        elif is_run:
             self._run(folder)
         elif depth:
             for inner in _inside(folder):
@@ -139,12 +144,15 @@ def _load(folder: Path) -> RunRecord | str:
         return _said(error)
 
 
-def _said(error: LabError | OSError) -> str:
-    return error.message if isinstance(error, LabError) else f"{error.filename}: {error.strerror}"
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return error.message if isinstance(error, LabError) else str(error)
 
 
 def _unreadable(folder: Path, why: str) -> CaseResult:
-    return CaseResult(folder.name or str(folder), folder.name, "?", "?", folder, None, Verdict.ERROR, why)
+    name = folder.name or Path.cwd().name or str(folder)  # "."
+    return CaseResult(name, name, "?", "?", folder, None, Verdict.ERROR, why)
 
 
 def _settings(record: RunRecord | None) -> str:
@@ -188,10 +196,12 @@ def _once(found: Sequence[_Found]) -> tuple[list[CaseResult], list[str]]:
     """Each case once, in the order in which they were found: the newest that ran; and what was left out, in words."""
     newest: dict[tuple[object, ...], _Found] = {}
     older: dict[tuple[object, ...], int] = {}
-    ran = {(*one.triple, one.options) for one in found if one.case.verdict is not Verdict.NOT_RUN}
+    known = {(*one.triple, one.options) for one in found if one.case.verdict is not Verdict.NOT_RUN}
     for one in found:
-        if one.case.verdict is Verdict.NOT_RUN and (*one.triple, one.options) in ran:
-            continue  # another shard ran it
+        planned = (*one.triple, one.options)
+        if one.case.verdict is Verdict.NOT_RUN and planned in known:
+            continue  # another shard ran it, or it is told already
+        known.add(planned)
         readable = one.case.record is not None or one.options is not None
         key = (*one.triple, one.settings or one.options) if readable else (one.case.directory,)
         other = newest.get(key)
@@ -200,22 +210,16 @@ def _once(found: Sequence[_Found]) -> tuple[list[CaseResult], list[str]]:
             newest[key] = one
     notes = [f"{newest[key].case.name}: {count + 1} runs; the newest counts, {newest[key].case.directory}"
              for key, count in older.items() if count]  # fmt: skip
-    return [one.case for one in newest.values()], notes
+    return [replace(one.case, older=older[key]) for key, one in newest.items()], notes
 
 
 def _apart(cases: Sequence[CaseResult]) -> Iterator[CaseResult]:
     """The cases with names that differ: by what was set, else by a number."""
     counts = Counter(case.name for case in cases)
-    used: set[str] = set()
-    for case in cases:
-        name = case.name
-        if counts[name] > 1 and (words := settings_words(case.record)):
-            name = f"{name}, {words}"
-        stem, number = name, 1
-        while name in used:
-            number += 1
-            name = f"{stem} #{number}"
-        used.add(name)
+    words = [settings_words(case.record) if counts[case.name] > 1 else "" for case in cases]
+    longer = (f"{case.name}, {said}" if said else case.name for case, said in zip(cases, words, strict=True))
+    names = unique(longer, " #")
+    for case, name in zip(cases, names, strict=True):
         yield case if name == case.name else replace(case, name=name)
 
 
@@ -228,9 +232,14 @@ def settings_words(record: RunRecord | None) -> str:
     parts = [
         f"{word}{pair[0]}={pair[1]}" if isinstance(pair, list | tuple) and len(pair) == 2 else f"{word}{pair}"
         for key, word in words.items()
-        for pair in settings.get(key) or ()
+        for pair in _items(settings.get(key))
     ]
-    return ", ".join([*parts, *(f"append {item}" for item in settings.get("append") or ())])
+    return ", ".join([*parts, *(f"append {item}" for item in _items(settings.get("append")))])
+
+
+def _items(value: object) -> Sequence[object]:
+    """The items of what is a list in a sound record."""
+    return value if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _title(cases: Sequence[CaseResult], matrices: Sequence[tuple[Path, MatrixRecord]]) -> str:

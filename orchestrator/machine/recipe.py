@@ -1,0 +1,70 @@
+"""Everything that shapes a guest, and the initramfs that it boots with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.machine import qemu
+from orchestrator.machine.ssh import Identity
+from orchestrator.model import Emulator, Kernel, Userland
+from orchestrator.pieces import cpio
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that shapes a guest. ``agent`` is the cpio with init and labrun. ``states`` is the folder of saved
+    states that the guest may go on from; None: it boots."""
+
+    kernel: Kernel
+    userland: Userland
+    agent: Path
+    emulator: Emulator
+    accelerator: str = "tcg"
+    append: tuple[str, ...] = ()
+    memory: int = 768  # MiB
+    cpus: int = 1
+    sandbox: bool = True
+    states: Path | None = None
+
+    def machine(self, initrd: str, ram: qemu.Ram | None = None) -> qemu.Machine:
+        """What QEMU is told of it; ``initrd`` is where the initramfs lies."""
+        return qemu.Machine(
+            kernel=self.kernel.vmlinuz, initrd=initrd, append=self.append, memory=self.memory, cpus=self.cpus,
+            accelerator=self.accelerator, sandbox=self.sandbox, ram=ram,
+        )  # fmt: skip
+
+    @property
+    def initramfs(self) -> tuple[Path, ...]:
+        """The archives that make it up, in order; the run's own keys come behind them."""
+        parts = (self.kernel.modules, self.userland.cpio, self.agent)
+        return tuple(part for part in parts if part is not None)
+
+
+def run_archive(identity: Identity) -> bytes:
+    """What is different in every run, as the last archive of the initramfs: the run's own keys."""
+    return cpio.archive((
+        cpio.directory("root", 0o700),
+        cpio.directory("root/.ssh", 0o700),
+        cpio.file("root/.ssh/authorized_keys", identity.authorized, 0o600),
+        cpio.file("lab/hostkey", identity.host_key, 0o600),
+    ))  # fmt: skip
+
+
+@contextlib.contextmanager
+def initramfs(recipe: Recipe, identity: Identity | None) -> Iterator[int]:
+    """The concatenated archives as a memory file: kernel modules, userland, agent, and the run's own keys; without
+    them init waits for its own on the console (guest/own.c)."""
+    descriptor = os.memfd_create("initramfs")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as target:
+            for part in recipe.initramfs:
+                target.write(part.read_bytes())
+            if identity is not None:
+                target.write(run_archive(identity))
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,185 @@
+"""QEMU as a process, with its console and its monitor, from launch to stop.
+
+It does not outlive us: its channels are inherited descriptors, its life is tied to ours by the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import IO
+
+from orchestrator import processes
+from orchestrator.errors import GuestError, HostError, LimitError
+from orchestrator.host import Limits
+from orchestrator.machine import qemu
+from orchestrator.machine.console import Console
+from orchestrator.machine.monitor import Monitor
+from orchestrator.model import Ending
+
+NEEDS = (
+    "a kernel for the lab needs: 64-bit x86, an initramfs (CONFIG_BLK_DEV_INITRD), devtmpfs, procfs, "
+    "tmpfs, a serial console (CONFIG_SERIAL_8250_CONSOLE), PCI with virtio (CONFIG_VIRTIO_PCI, "
+    "CONFIG_VIRTIO_NET), IPv4 and unix sockets; what it has as modules is given with --modules DIR"
+)
+
+
+class GuestEnded(GuestError):
+    """The guest crashed or was lost; ``ending`` says in which way."""
+
+    def __init__(self, ending: Ending, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.ending = ending
+
+
+class Running:
+    """A QEMU that was started with a machine. ``stop`` ends it; its console is heard to the end.
+
+    ``log`` is where the console goes (None: nowhere), ``heard`` what the guest said on it in an earlier life,
+    ``inherited`` the file descriptors that the machine's paths name. Raises HostError if QEMU can't be started.
+    """
+
+    def __init__(self, emulator: Sequence[str], machine: qemu.Machine, log: Path | None, *,
+                 inherited: Sequence[int] = (), heard: bytes = b"") -> None:
+        console, console_far = socket.socketpair()
+        monitor, monitor_far = socket.socketpair()
+        self._parts = contextlib.ExitStack()
+        self._errors: IO[bytes] = self._parts.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self.console = Console(console, log, heard)
+        self._parts.callback(self.console.close)
+        self.monitor = Monitor(monitor)
+        self._parts.callback(self.monitor.close)
+        with console_far, monitor_far:
+            channels = qemu.Channels(console_far.fileno(), monitor_far.fileno())
+            self.command = qemu.command(emulator, machine, channels)
+            try:
+                self._process = processes.start(
+                    self.command, stdout=self._errors, stderr=self._errors,
+                    pass_fds=(channels.console, channels.monitor, *inherited),
+                )  # fmt: skip
+            except BaseException:
+                console_far.close()  # else the console would wait for a QEMU that never comes
+                self._parts.close()
+                raise
+        self._parts.callback(self._end)
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id on this host."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether QEMU is no more."""
+        return self._process.poll() is not None
+
+    def cpu_seconds(self) -> float:
+        """CPU time of QEMU so far, seconds."""
+        return processes.cpu_seconds(self._process.pid)
+
+    def greet(self, limits: Limits, begin: float, deadline: float) -> None:
+        """Waits until QEMU answers. Raises LimitError, GuestEnded if QEMU crashed, HostError if it refused to start."""
+        try:
+            self.monitor.greet(min(limits.silence, max(1.0, deadline - time.monotonic())))
+        except GuestError:
+            if not self.ended and time.monotonic() >= deadline:
+                raise LimitError(f"QEMU was not up within {time.monotonic() - begin:.0f} s") from None
+            raise self._launch_failure() from None
+
+    def await_word(self, word: str, limits: Limits, begin: float, deadline: float, advice: str = "") -> None:
+        """Waits until init has said ``word`` on the console. Raises LimitError at the deadline (time.monotonic()),
+        GuestEnded if the guest crashed, ended, was silent for too long, or if init gave up."""
+        console = self.console
+
+        def decided() -> bool:
+            return console.closed or bool({word, "fail"} & console.words.keys()) or console.fatal() is not None
+
+        while not console.wait(decided, min(deadline, console.last_heard + limits.silence)):
+            now = time.monotonic()
+            if now >= deadline:
+                raise LimitError(f"the guest was not up within {now - begin:.0f} s", advice)
+            if now >= console.last_heard + limits.silence:
+                said = f"after {console.lines} lines" if console.lines else "from the start"
+                message = f"the guest's console was silent for {limits.silence:.0f} s {said}"
+                raise GuestEnded(Ending.LOST_GUEST, message, advice)
+        if word in console.words:
+            return
+        if "fail" in console.words:
+            raise GuestEnded(Ending.LOST_GUEST, f"the guest's init gave up: {console.words['fail']}", NEEDS)
+        fatal = console.fatal()
+        if fatal is not None:
+            raise GuestEnded(fatal.kind, f"the guest's kernel reports: {fatal.line.strip()}", advice)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        message = f"the guest went away while it booted (QEMU: {self.status()})"
+        raise GuestEnded(Ending.LOST_GUEST, message, advice)
+
+    def check(self, forged: Collection[str] = ()) -> None:
+        """Raises GuestEnded if the kernel has panicked, oopsed or hit a BUG, or QEMU has ended. The texts in
+        ``forged`` are known not to be the kernel's own."""
+        fatal = self.console.fatal(forged)
+        if fatal:
+            raise GuestEnded(fatal.kind, f"the guest's kernel reports: {fatal.line.strip()}")
+        if self.ended:
+            raise GuestEnded(Ending.LOST_GUEST, f"the guest powered off or restarted (QEMU: {self.status()})")
+
+    def why_lost(self, error: Exception) -> GuestEnded:
+        """What became of a guest that no longer answers: waits for QEMU's or the kernel's last word."""
+        deadline = time.monotonic() + 2.0
+        self.console.wait(lambda: self.console.closed or self.console.fatal() is not None, deadline)
+        if self.console.closed:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(2.0)
+        try:
+            self.check()
+        except GuestEnded as ended:
+            return ended
+        return GuestEnded(Ending.LOST_GUEST, f"the guest no longer answers: {error}")
+
+    def status(self) -> str:
+        """How QEMU ended, in words."""
+        code = self._process.poll()
+        if code is None:
+            return "still running"
+        return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+    def said(self) -> str:
+        """What QEMU wrote on its standard output and errors."""
+        self._errors.seek(0)
+        return self._errors.read(4000).decode("utf-8", "replace").strip()
+
+    def stop(self) -> None:
+        """Ends QEMU: asked over QMP, then SIGTERM, then SIGKILL. A kernel in trouble may finish its report."""
+        self._parts.close()
+
+    def _end(self) -> None:
+        self._hear_out()
+        if not self.ended:
+            with contextlib.suppress(GuestError, HostError, OSError):
+                self.monitor.execute("quit", patience=2.0)
+        processes.end(self._process, patience=2.0)
+
+    def _hear_out(self) -> None:
+        """To "end trace", or to the end of QEMU after a panic."""
+        if self.console.fatal() is None:
+            return
+
+        def finished() -> bool:
+            panicked = any(s.kind is Ending.PANIC for s in self.console.sightings)
+            return self.console.closed or (not panicked and "end trace" in self.console.tail[-1])
+
+        self.console.wait(finished, time.monotonic() + 2.0)
+
+    def _launch_failure(self) -> Exception:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        said = self.said()
+        if (self._process.returncode or 0) < 0:  # it crashed: another try may end otherwise
+            return GuestEnded(Ending.LOST_GUEST, f"QEMU was {self.status()} as it started: {said}")
+        return HostError(f"QEMU does not start ({self.status()}): {said or 'it says nothing'}",
+                         "command: " + " ".join(self.command))

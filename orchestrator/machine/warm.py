@@ -1,0 +1,135 @@
+"""Warm start: a state is made by a guest that boots for nothing else, and guests of their own go on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import GuestError, HostError
+from orchestrator.host import Limits
+from orchestrator.machine import qemu
+from orchestrator.machine.recipe import Recipe, initramfs
+from orchestrator.machine.running import Running
+from orchestrator.machine.saved import FORMAT, State, States, Unusable
+from orchestrator.machine.ssh import Identity
+from orchestrator.model import Piece
+
+SEED = 64  # random bytes that a restored guest is given
+SAME = "kernel addresses (KASLR) and all that the kernel drew at random before the state was saved"
+
+
+def key(recipe: Recipe) -> str:
+    """A digest of all that shapes the state: kernel, initramfs, QEMU and its whole command, the host's processor
+    where the guest has it."""
+    machine = replace(recipe.machine("INITRAMFS", qemu.Ram("RAM")), kernel=Path("KERNEL"))
+    shaped = {
+        "format": FORMAT,
+        "command": qemu.command(("QEMU",), machine, qemu.Channels(3, 4)),
+        "kernel": _identity(recipe.kernel.vmlinuz, recipe.kernel.piece),
+        "modules": recipe.kernel.modules and _identity(recipe.kernel.modules, recipe.kernel.piece),
+        "userland": _identity(recipe.userland.cpio, recipe.userland.piece),
+        "agent": recipe.agent.name,  # which is named by its content
+        "emulator": [recipe.emulator.version, _identity(Path(recipe.emulator.argv[0]), recipe.emulator.piece)],
+        "host": _processor() if recipe.accelerator == "kvm" else "",
+    }
+    return hashlib.sha256(json.dumps(shaped, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _identity(path: Path, piece: Piece | None) -> list[Any]:
+    """A piece by its key, which names its content; a user's own file by all that changes when it does."""
+    if piece is not None:
+        return [piece.key, path.name]
+    found = path.stat()
+    return [str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _processor() -> list[str]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    wanted = ("model name", "flags", "microcode")
+    return [os.uname().release, *sorted({line for line in lines if line.startswith(wanted)})]
+
+
+def make(recipe: Recipe, limits: Limits, deadline: float, states: States, place: Path,
+         name: str, advice: str, started: Callable[[Running], None]) -> None:
+    """Boots a guest without keys in ``place`` and keeps its state under ``name``. ``started`` is given QEMU as it
+    runs. Raises what a boot raises; OSError; Unusable if the state can't be saved."""
+    begin = time.monotonic()
+    size = recipe.memory << 20
+    ram = place / "ram"
+    ram.touch(0o600)
+    os.truncate(ram, size)
+    with initramfs(recipe, None) as initrd:
+        machine = recipe.machine(f"/proc/self/fd/{initrd}", qemu.Ram(str(ram)))
+        running = Running(recipe.emulator.argv, machine, place / "console", inherited=(initrd,))
+    try:
+        started(running)
+        until = min(begin + limits.boot, deadline)
+        running.greet(limits, begin, until)
+        running.await_word("saved", limits, begin, until, advice)
+        seconds = time.monotonic() - begin
+        try:
+            _save(running, place / "devices", until)
+        except (GuestError, HostError) as error:
+            raise Unusable(error.message) from None
+    finally:
+        running.stop()
+    states.keep(name, place, kernel=recipe.kernel.name, userland=recipe.userland.name, seconds=seconds, memory=size)
+
+
+def _save(running: Running, devices: Path, deadline: float) -> None:
+    """The devices into a file; the memory is in one already. The guest stands still from then on."""
+    devices.touch(0o600)
+    _capable(running)
+    running.monitor.execute("migrate", uri=f"file:{devices}")
+    _await_end(running, deadline)
+
+
+def _capable(running: Running) -> None:
+    """The state has no memory that is shared with a file (x-ignore-shared, migration/ram.c); its end is an event."""
+    capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+    running.monitor.execute("migrate-set-capabilities", capabilities=capabilities)
+
+
+def _await_end(running: Running, deadline: float) -> None:
+    def over(event: dict[str, Any]) -> bool:
+        return event.get("event") == "MIGRATION" and event["data"]["status"] in ("completed", "failed")
+
+    event = running.monitor.event(over, max(1.0, deadline - time.monotonic()))
+    if event["data"]["status"] != "completed":
+        why = running.monitor.execute("query-migrate").get("error-desc", running.said() or "it does not say why")
+        raise GuestError(f"QEMU does not take the guest's state along: {why}")
+
+
+def restore(recipe: Recipe, state: State, identity: Identity, log: Path | None, limits: Limits,
+            deadline: float) -> Running:
+    """A guest that goes on from the state, with the time, random bytes and keys of its own. Raises LimitError,
+    GuestError or HostError; QEMU is ended then."""
+    begin = time.monotonic()
+    machine = recipe.machine("", qemu.Ram(f"/proc/self/fd/{state.ram}", private=True))
+    running = Running(recipe.emulator.argv, machine, log, inherited=(state.ram, state.devices),
+                      heard=state.console + f"[lab: restored from a state of {state.saved.made}]\n".encode())
+    try:
+        until = min(begin + limits.boot, deadline)
+        running.greet(limits, begin, until)
+        _capable(running)
+        running.monitor.execute("migrate-incoming", uri=f"file:/proc/self/fd/{state.devices}")
+        _await_end(running, until)  # before it, what is said to the serial port would be lost
+        running.console.say(own_line(identity, time.time_ns(), os.urandom(SEED)))
+        running.await_word("own", limits, begin, until)
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
+def own_line(identity: Identity, now: int, seed: bytes) -> str:
+    """What guest/own.c reads. ``now`` in nanoseconds since 1970."""
+    seconds, nanoseconds = divmod(now, 10**9)
+    words = (seed, identity.host_key, identity.authorized)
+    return f"own {seconds:x} {nanoseconds:x} " + " ".join(word.hex() for word in words)
