@@ -63,6 +63,7 @@ def compare(
     cpus: options.Cpus = 1,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
+    cold: options.Cold = False,
     inspect: options.Inspect = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every place, and values in full length.")] = False,
     quiet: options.Quiet = False,
@@ -76,8 +77,8 @@ def compare(
         show.check_target(target)
     own = options.settings(append, sysctl, tunable, ulimit, env, define)
     options.check_accelerator(accel)
-    chosen = Options(accel=accel, memory=memory, cpus=cpus, mirror=mirror, locked=locked, timeout=timeout, jobs=jobs,
-                     settings=own, inspect=inspect)  # fmt: skip
+    chosen = Options(accel=accel, memory=memory, cpus=cpus, mirror=mirror, locked=locked, cold=cold,
+                     timeout=timeout, jobs=jobs, settings=own, inspect=inspect)  # fmt: skip
     with matrix.shown(quiet):
         if kernel or userland or image:
             found, left_out = _made(what, kernel, userland, image, repeat, chosen, output)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from orchestrator.collect.heap_values import Arena, HeapEvidence, Stack, Thread
+from orchestrator.collect.heap_values import STATES, Arena, HeapEvidence, Stack, Thread
 from orchestrator.collect.lines import Document
 from orchestrator.comparison.model import Seen, Topic
 from orchestrator.comparison.places import exact
 from orchestrator.errors import LabError
-from orchestrator.heap_objects import STATES
 from orchestrator.inspection.moment import Moment
 from orchestrator.model import Evidence
 from orchestrator.report.text import plural
@@ -86,8 +85,8 @@ def _sums(at: str, document: Document, found: HeapEvidence, steady: bool) -> Ite
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for (letter, length), count in found.sums().items():
-        counts[STATES[letter]] += count
-        sizes[STATES[letter]] += length * count
+        counts[STATES[letter].name] += count
+        sizes[STATES[letter].name] += length * count
     for state, count in counts.items():
         yield Seen(Topic.HEAP, f"chunks: {state}", at, f"{plural(count, 'chunk')}, {exact(sizes[state])}", steady,
                    document.at(0), word=f"{state}_bytes" if state in _COMMON else state)  # fmt: skip

@@ -6,25 +6,22 @@ A row is what has the same name on the sides; its bars are sizes in bytes. Of re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from orchestrator.collect.heap_values import STATES
 from orchestrator.comparison.model import Matched, Topic
 from orchestrator.comparison.places import named
 from orchestrator.errors import LabError
-from orchestrator.heap_objects import STATES
 from orchestrator.inspection.moment import Moment, Run
 from orchestrator.model import Vma
 from orchestrator.report.html.address_space import kind
 
 MAX_STEPS = 80  # checkpoints
 MAX_ROWS = 60  # of one checkpoint
+# a chunk's states in the order of the rows, with the class of their colour
 CHUNKS = {"u": "inuse", "m": "mmapped", "t": "tcache", "f": "fastbin", "n": "free", "s": "free", "l": "free",
           "T": "top", "p": "free", "?": "free"}  # fmt: skip
-WORDS = {"u": "in use", "m": "in use, mapped by itself", "t": "in a thread's cache", "f": "in fastbins",
-         "n": "in the unsorted bin", "s": "in small bins", "l": "in large bins", "T": "top", "p": "fenceposts",
-         "?": "free, in no list"}  # fmt: skip
-
 Bar = dict[str, Any]  # {"size", "part": resident bytes or None, "says"}
 Rows = dict[str, tuple[str, Bar]]  # by name: colour class, bar
 
@@ -112,7 +109,7 @@ def _mapped(group: Sequence[Vma]) -> Bar:
 
 
 def _heap(moment: Moment) -> Rows:
-    """The chunks of all arenas by state, those of programs first."""
+    """The chunks of all arenas by state, those that the program has first."""
     if moment.heap is None:
         return {}
     counts: Counter[str] = Counter()
@@ -120,13 +117,8 @@ def _heap(moment: Moment) -> Rows:
     for (letter, length), count in moment.heap[1].sums().items():
         counts[letter] += count
         sizes[letter] += length * count
-    return {WORDS[letter]: (f"c-{CHUNKS[letter]}", _chunks(counts[letter], sizes[letter]))
-            for letter in _ordered(counts)}  # fmt: skip
-
-
-def _ordered(counts: Iterable[str]) -> list[str]:
-    there = set(counts)
-    return [letter for letter in WORDS if letter in there and letter in STATES]
+    return {STATES[letter].short: (f"c-{style}", _chunks(counts[letter], sizes[letter]))
+            for letter, style in CHUNKS.items() if counts[letter]}  # fmt: skip
 
 
 def _chunks(count: int, size: int) -> Bar:
