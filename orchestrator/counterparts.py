@@ -7,6 +7,7 @@ came to an end. What is missing is run by `lab matrix`, a matrix for each round 
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -37,6 +38,7 @@ class Wanted:
     options: Options = field(default_factory=Options)
     output: Path = Path("runs")
     looked: tuple[Path, ...] = (Path("runs"),)
+    made: tuple[Path, ...] = ()  # matrices that were run for this comparison
 
 
 def runs_of(wanted: Wanted, start: Start = experiments.start) -> list[tuple[str, list[Path]]]:
@@ -48,15 +50,14 @@ def runs_of(wanted: Wanted, start: Start = experiments.start) -> list[tuple[str,
     scenarios = selection.find_scenarios(wanted.scenarios)
     pairs = _pairs(wanted)
     found = there(wanted, scenarios, pairs)
-    for number, (some, kernels, userlands) in enumerate(missing(found, scenarios, pairs, wanted.repeat), 1):
+    for some, kernels, userlands in missing(found, scenarios, pairs, wanted.repeat):
         progress.note(f"not there yet: {', '.join(one.name for one in some)} on {', '.join(kernels)} with "
                       f"{', '.join(userlands)}")  # fmt: skip
-        output = wanted.output / _name(number)
         sources = tuple(str(fingerprint.source(one) if one.plain else one.directory) for one in some)
-        done = start(experiments.Request(sources, kernels, userlands, (), wanted.options, output))
+        done = start(experiments.Request(sources, kernels, userlands, (), wanted.options, _new(wanted.output)))
         if done.record.exit_code == 130:
             raise KeyboardInterrupt
-        wanted = replace(wanted, looked=(*wanted.looked, done.directory.path))
+        wanted = replace(wanted, made=(*wanted.made, done.directory.path))
     found = there(wanted, scenarios, pairs)
     return [(f"{pair.kernel} with {pair.userland}", _of(found, scenarios, pair)) for pair in pairs]
 
@@ -83,9 +84,11 @@ def _pairs(wanted: Wanted) -> tuple[Pair, ...]:
     return pairs
 
 
-def _name(number: int) -> str:
-    """A new folder for a matrix, below the output."""
-    return f"{datetime.datetime.now():%Y%m%d-%H%M%S}-compare-{number}"
+def _new(output: Path) -> Path:
+    """A folder for a matrix that is not there yet."""
+    stem = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-compare"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(1)))
+    return next(output / name for name in names if not (output / name).exists())
 
 
 # -- what is there -------------------------------------------------------------------------------
@@ -95,10 +98,11 @@ def there(wanted: Wanted, scenarios: Sequence[Scenario], pairs: Sequence[Pair]) 
     """The runs that count, of each case no more than ``repeat``, the newest first."""
     known = {(one.name, pair): one for one in scenarios for pair in pairs}
     dated: dict[tuple[str, Pair], list[tuple[str, str, Path]]] = {}
-    for path, record in _records(runs.directories(folder for folder in wanted.looked if folder.is_dir())):
+    for path, record in _records(runs.directories(one for one in (*wanted.looked, *wanted.made) if one.is_dir())):
         case = record.case
         key = str(case.get("scenario")), Pair(str(case.get("kernel")), str(case.get("userland")))
-        if key in known and _counts(record, known[key], wanted.options):
+        ours = any(path.is_relative_to(one) for one in wanted.made)
+        if key in known and _counts(record, known[key], wanted.options) and (ours or _looked_inside(record, wanted)):
             dated.setdefault(key, []).append((str(record.started), sides.identity(record), path))
     return {key: _newest(items, wanted.repeat) for key, items in dated.items()}
 
@@ -122,8 +126,13 @@ def _counts(record: RunRecord, scenario: Scenario, options: Options) -> bool:
     command = str(record.emulator.get("command", ""))
     return (record.ending not in runs.OWN_FAULT and record.case.get("settings") == settings
             and record.case.get("fingerprint") == fingerprint.of_program(scenario)
-            and f" -m {options.memory}M " in command and f" -smp {options.cpus} " in command
-            and options.inspect is None and not record.left_out and options.qemu is None)  # fmt: skip
+            and f" -m {options.memory}M " in command and f" -smp {options.cpus} " in command)  # fmt: skip
+
+
+def _looked_inside(record: RunRecord, wanted: Wanted) -> bool:
+    """Whether the lab looked into that guest where the scenario says, which is what is wanted by default; of a run that
+    was made with another wish it can't be known."""
+    return wanted.options.inspect is None and recording.NOT_ASKED not in record.left_out.values()
 
 
 # -- what is missing -----------------------------------------------------------------------------

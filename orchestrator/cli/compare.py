@@ -11,6 +11,7 @@ from orchestrator.cli import options
 
 if TYPE_CHECKING:
     from orchestrator.comparison.model import Comparison, Side
+    from orchestrator.matrix.record import Options
 
 _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
     "Show what differs between runs, and the known reason of each difference, or that there is none.",
@@ -101,13 +102,11 @@ _Found = tuple[tuple["Side", ...], tuple[tuple[str, str], ...]]
 
 
 def _made(scenarios: list[str], kernel: options.Words, userland: options.Words, image: options.Words, repeat: int,
-          chosen: object, output: Path) -> _Found:
+          chosen: Options, output: Path) -> _Found:
     """The sides of scenarios on kernels and userlands; runs what is missing."""
     from orchestrator import counterparts
     from orchestrator.comparison import sides
-    from orchestrator.matrix.record import Options
 
-    assert isinstance(chosen, Options)
     wanted = counterparts.Wanted(tuple(scenarios), tuple(kernel or ()), tuple(userland or ()), tuple(image or ()),
                                  repeat, chosen, output, (output,))  # fmt: skip
     return sides.of_runs(counterparts.runs_of(wanted))

@@ -10,7 +10,7 @@ import pytest
 from claims_samples import YAML, demonstration
 from compare_samples import edited, make
 
-from orchestrator import counterparts, fingerprint
+from orchestrator import counterparts, fingerprint, recording
 from orchestrator.counterparts import Wanted
 from orchestrator.errors import HostError, UsageError
 from orchestrator.matrix import experiments
@@ -116,6 +116,18 @@ def test_settings_of_the_users_count_with_the_scenarios(demo: Scenario, tmp_path
     with pytest.raises(HostError, match=r"no run on 6\.12 with trixie"):
         counterparts.runs_of(wanted(demo, tmp_path / "runs", options=mine), matrices)
     assert matrices.asked == [(("demo",), ("6.12",), ("trixie",))]
+
+
+def test_what_was_made_counts_whether_or_not_the_lab_could_look_inside(demo: Scenario, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    edited(there(demo, runs / "a", "6.1"), left_out={"kernel": "no symbols for this kernel"})
+    edited(there(demo, runs / "b", "6.12"), left_out={"kernel": recording.NOT_ASKED})
+    matrices = Matrices(demo)
+    counterparts.runs_of(wanted(demo, runs), matrices)
+    assert matrices.asked == [(("demo",), ("6.12",), ("trixie",))]
+    inside = Matrices(demo)
+    found = counterparts.runs_of(wanted(demo, runs, options=Options(inspect=True)), inside)
+    assert inside.asked == [(("demo",), ("6.1", "6.12"), ("trixie",))] and len(found) == 2
 
 
 def test_one_pair_is_not_enough_and_an_interruption_is_one(demo: Scenario, tmp_path: Path) -> None:
