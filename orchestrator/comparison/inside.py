@@ -12,7 +12,6 @@ from orchestrator.comparison.places import exact
 from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Moment
 from orchestrator.model import Evidence
-from orchestrator.report.text import plural
 
 _COUNTS = {"map_count": True, "locked_vm": True, "rss_anon": False, "rss_file": False, "rss_shmem": False,
            "rss_swap": True, "pgtables_bytes": False}  # fmt: skip
@@ -42,7 +41,7 @@ def _kernel(moment: Moment) -> Iterator[Seen]:
                        moment.line(found.mm), word=name)  # fmt: skip
     counts, whole = found.counts(), moment.document.at(0)
     for kind, pages in sorted(counts.items()):
-        yield Seen(Topic.KERNEL, f"pages mapped: {kind}", at, plural(pages, "page"), False, whole)
+        yield Seen(Topic.KERNEL, f"pages mapped: {kind}", at, _of(pages, "page"), False, whole)
     tables = Counter(level for level, _ in found.tables)
     for level in found.levels:
         yield Seen(Topic.KERNEL, f"page tables: {level}", at, str(tables[level]), level == "pgd", whole)
@@ -88,7 +87,7 @@ def _sums(at: str, document: Document, found: HeapEvidence, steady: bool) -> Ite
         counts[STATES[letter].name] += count
         sizes[STATES[letter].name] += length * count
     for state, count in counts.items():
-        yield Seen(Topic.HEAP, f"chunks: {state}", at, f"{plural(count, 'chunk')}, {exact(sizes[state])}", steady,
+        yield Seen(Topic.HEAP, f"chunks: {state}", at, f"{_of(count, 'chunk')}, {exact(sizes[state])}", steady,
                    document.at(0), word=f"{state}_bytes" if state in _COMMON else state)  # fmt: skip
     total = sum(arena.numbers.get("system_mem", 0) for arena in found.arenas)
     yield Seen(Topic.HEAP, "system_mem of all arenas", at, exact(total), steady, _line(document, found.arenas),
@@ -122,3 +121,7 @@ def _threads(at: str, document: Document, found: HeapEvidence) -> Iterator[Seen]
     states = Counter(thread.tcache_state for thread in found.threads)
     shown = ", ".join(f"{count} × {state}" for state, count in sorted(states.items()))
     yield Seen(Topic.THREAD, "caches of threads", at, shown, True, _line(document, found.threads))
+
+
+def _of(count: int, one: str) -> str:
+    return f"{count} {one}{'' if count == 1 else 's'}"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.collect import procfs
+from orchestrator.collect import ftrace, procfs
 from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.comparison import inside
 from orchestrator.comparison.model import Seen, Topic
@@ -24,7 +24,6 @@ from orchestrator.machine import classify
 from orchestrator.model import Checkpoint, Evidence, Vma
 from orchestrator.names import signal_name
 from orchestrator.observed import ObservationError
-from orchestrator.report import trace as recorded
 
 MAX_CHECKPOINTS = 400  # of one run
 MAX_VALUE = 4000  # characters
@@ -59,7 +58,15 @@ class Reading:
             yield Seen(Topic.CHECKPOINT, "reached", at, word)
             if checkpoint.kind != "exit":
                 yield from self._moment(self.run.at(checkpoint, checkpoint.pid))
-            yield from _windows(self.run, checkpoint, at)
+            yield from self._trace(checkpoint, at)
+
+    def _trace(self, checkpoint: Checkpoint, at: str) -> Iterator[Seen]:
+        try:
+            yield from list(_windows(self.run, checkpoint, at))
+        except ObservationError:  # nothing was traced there, or it was cut off
+            return
+        except LabError as error:
+            self.broken.append(error.message)
 
     def _moment(self, moment: Moment) -> Iterator[Seen]:
         threads = [thread.tid for thread in moment.heap[1].threads] if moment.heap else []
@@ -226,14 +233,28 @@ def _counted(vmas: Iterable[Vma]) -> str:
 
 # -- the trace -----------------------------------------------------------------------------------
 
+_SAID_TWICE = frozenset({"lab_fault", "rss_stat"})  # by other records of the same
+
 
 def _windows(run: Run, checkpoint: Checkpoint, at: str) -> Iterator[Seen]:
-    """Which functions and events were recorded in each window, and how often."""
-    file = f"{checkpoint.directory}/trace/events"
-    for window in recorded.windows(run.directory, checkpoint):
-        if window.problem:
-            continue
-        for what, count in window.counts:
-            yield Seen(Topic.TRACE, f"{window.name}: {what}", at, f"{count} times" if count > 1 else "once", False,
-                       Evidence(file), word=what.removesuffix("()"))  # fmt: skip
+    """Which functions and events were recorded in each window that is whole, and how often."""
+    folder = f"{checkpoint.directory}/trace"
+    document = run.observed.document(f"{folder}/events")
+    trace = ftrace.parse_trace(document)
+    if ftrace.lost(run.observed.document(f"{folder}/stats")):
+        return
+    for window in (one for one in trace.windows if not one.flaw):
+        records = trace.records[window.first : window.last]
+        counts = Counter(record.name.removeprefix("lab_") for record in records
+                         if record.name not in _SAID_TWICE and not _is_return(record))  # fmt: skip
+        for what, count in counts.items():
+            yield Seen(Topic.TRACE, f"{window.name}: {what}", at, _times(count), False, document.at(0), word=what)
 
+
+def _is_return(record: ftrace.Record) -> bool:
+    """Whether it is the end of a system call whose beginning is there, too."""
+    return record.name.startswith("sys_") and " -> " in record.details
+
+
+def _times(count: int) -> str:
+    return f"{count} times" if count > 1 else "once"
