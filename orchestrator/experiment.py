@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from orchestrator import evaluate, fingerprint, host, inspector, recording, resources, scenario, session
-from orchestrator.collect import environment
-from orchestrator.errors import LabError, UsageError
+from orchestrator import fingerprint, host, inspector, recording, resources, scenario, session
+from orchestrator.errors import UsageError
+from orchestrator.judgement import find_scenario, judge
 from orchestrator.machine import qemu
-from orchestrator.model import Case, Ending, Outcome, Scenario, Settings
+from orchestrator.model import Case, Scenario, Settings
 from orchestrator.names import nearest
-from orchestrator.observations import Observations
-from orchestrator.observed import ObservationError
 from orchestrator.prepare import Choice, Prepared, prepare
 from orchestrator.rundir import RunDirectory, RunRecord
 from orchestrator.stopwatch import Stopwatch
@@ -43,11 +39,6 @@ class Done:
 
     record: RunRecord
     directory: RunDirectory
-
-
-def find_scenario(name: str) -> Scenario:
-    """A scenario by name, folder or C file. Raises UsageError with the nearest names."""
-    return scenario.find(name, scenario.folders())
 
 
 def run(request: Request) -> Done:
@@ -89,45 +80,6 @@ def _check_vmcore(name: str | None, wanted: Scenario) -> None:
                          f"failure, or one of: {', '.join(wanted.checkpoints)}")
 
 
-def check(path: Path, name: str | None) -> tuple[RunRecord, RunDirectory]:
-    """Evaluates a run directory again with the scenario as it is now. Writes nothing."""
-    directory = RunDirectory.open(path)
-    record = directory.load()
-    wanted = _scenario_again(record) if name is None else find_scenario(name)
-    judge(record, directory, wanted)
-    if not wanted.plain and record.case.get("fingerprint") not in (None, fingerprint.of_program(wanted)):
-        record.messages.append(f"the program or the settings of {wanted.name} have changed since: this is evidence of "
-                               "what they were")
-    return record, directory
-
-
-def judge(record: RunRecord, directory: RunDirectory, wanted: Scenario) -> None:
-    """Fills in findings and outcome. A run that ended early keeps its exit code: a lost guest is
-    never a failed expectation."""
-    observed = Observations(directory, record)
-    record.environment = measured(observed)
-    record.findings = evaluate.evaluate(wanted, observed)
-    outcome = evaluate.outcome_of(record.findings, wanted)
-    if record.ending is not Ending.COMPLETED:
-        record.outcome = Outcome.ERROR
-        return
-    record.outcome = outcome
-    record.exit_code = {Outcome.PASS: 0, Outcome.SKIP: 0, Outcome.FAIL: 1, Outcome.ERROR: 3}[outcome]
-
-
-def measured(observed: Observations) -> dict[str, Any]:
-    """What the guest is, as measured in it; what could not be measured is left out."""
-    found: dict[str, Any] = {}
-    with contextlib.suppress(LabError, ObservationError):
-        uname = environment.parse_uname(observed.document("evidence/environment/uname"))
-        found.update(release=uname.release, version=uname.version, machine=uname.machine)
-    for name, read in (("glibc", observed.glibc), ("page_size", observed.page_size)):
-        with contextlib.suppress(LabError, ObservationError):
-            value = read().value
-            found[name] = value if isinstance(value, int) else str(value)
-    return found
-
-
 def command_line(request: Request) -> str:
     """The QEMU command of a request, for reading: descriptors are shown as the files behind them."""
     wanted = find_scenario(request.scenario)
@@ -156,13 +108,3 @@ def _new_directory(case: Case) -> Path:
     stem = "-".join((now, *names))
     candidates = (Path("runs") / (stem if number == 0 else f"{stem}-{number}") for number in range(1000))
     return next(path for path in candidates if not path.exists())
-
-
-def _scenario_again(record: RunRecord) -> Scenario:
-    """The scenario of a record: the file that it was, else the lab's of that name; a plain program needs none."""
-    name, source = record.case.get("scenario"), record.case.get("source")
-    if not isinstance(name, str) or not isinstance(source, str):
-        raise UsageError("the record does not name its scenario", "give one with --scenario")
-    if record.case.get("plain"):
-        return Scenario(name=name, summary="", directory=Path(), programs=(), plain=True)
-    return find_scenario(source if Path(source).is_file() else name)

@@ -11,6 +11,7 @@ from orchestrator.collect.heap_values import (
     NON_MAIN_ARENA,
     PREV_INUSE,
     SIZE_BITS,
+    STATES,
     Arena,
     Bin,
     Chunk,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_CHUNKS = 100_000  # that one observation lists
-STATES = {"u": "used", "t": "tcache", "f": "fastbin", "n": "unsorted", "s": "small", "l": "large", "T": "top",
-          "p": "fence", "?": "lost", "m": "mmapped"}  # fmt: skip
 WALKED = ("arenas", "lists", "threads")  # parts of the evidence that give chunks their states
 BINS = ("tcache", "fastbin", "unsorted", "small", "large")
 
@@ -45,7 +44,8 @@ ATTRIBUTES = {
                "guardsize", "broken"),
     "stack": ("pthread", "tid", "stackblock", "stackblock_size", "guardsize", "broken"),
     "flaw": ("what", "detail", "arena", "at"),
-    "sums": (*STATES.values(), *(f"{state}_bytes" for state in STATES.values()), "chunks", "bytes"),
+    "sums": (*(state.name for state in STATES.values()), *(f"{state.name}_bytes" for state in STATES.values()),
+             "chunks", "bytes"),
 }  # fmt: skip
 
 
@@ -124,7 +124,7 @@ class Heaps:
     def chunks(self, state: object, at: str, pid: object = None) -> Observed:
         """Every chunk in that state, in the order of memory."""
         document, found = self._heap(at, pid, *WALKED, "mmapped")
-        letters = {name: letter for letter, name in STATES.items()}
+        letters = {known.name: letter for letter, known in STATES.items()}
         if not isinstance(state, str) or state not in letters:
             raise ObservationError(f"chunks() knows no state {state!r}{nearest(str(state), letters)}; "
                                    f"it knows {', '.join(letters)}")  # fmt: skip
@@ -196,7 +196,7 @@ class Heaps:
         document, found = self._heap(at, pid, *WALKED, "mmapped")
         fields: dict[str, int] = dict.fromkeys(ATTRIBUTES["sums"], 0)
         for (letter, size), count in self._once("sums", document.file, found.sums).items():
-            state, total = STATES[letter], size * count
+            state, total = STATES[letter].name, size * count
             for name, value in ((state, count), ("chunks", count), (f"{state}_bytes", total), ("bytes", total)):
                 fields[name] += value
         return Observed(Row("sums", dict(fields), document.at(0)), (document.at(0),))
@@ -240,7 +240,7 @@ def _chunk(chunk: Chunk, found: HeapEvidence, document: Document) -> Row:
     arena, place = found.arena(chunk.arena), found.place(chunk.address)
     fields: dict[str, object] = {
         "address": chunk.address, "memory": chunk.memory, "size": chunk.size, "usable": chunk.usable,
-        "state": STATES[chunk.state], "prev_inuse": bool(chunk.word & PREV_INUSE),
+        "state": STATES[chunk.state].name, "prev_inuse": bool(chunk.word & PREV_INUSE),
         "mmapped": bool(chunk.word & IS_MMAPPED), "non_main": bool(chunk.word & NON_MAIN_ARENA),
         "arena": arena.index if arena else None, "index": place.of.index if place else None,
         "position": place.position if place else None,

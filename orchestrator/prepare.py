@@ -139,9 +139,9 @@ def _image(store: Store, choice: Choice) -> tuple[str, str]:
 
 def find_kernel(store: Store, name: str, modules: Path | None, vmlinux: Path | None = None) -> Kernel:
     """A kernel by catalogue name, or a user's own file where ``name`` is a path."""
-    from orchestrator.pieces import user_kernel
-
     if is_path(name):
+        from orchestrator.pieces.user import user_kernel
+
         return user_kernel(Path(name), modules, resources.cache(), vmlinux)
     for option, value in (("--modules", modules), ("--vmlinux", vmlinux)):
         if value is not None:
@@ -151,9 +151,11 @@ def find_kernel(store: Store, name: str, modules: Path | None, vmlinux: Path | N
 
 def find_userland(store: Store, name: str) -> Userland:
     """A userland by suite or glibc version, or a user's own folder or tar file."""
-    from orchestrator.pieces import user_userland
+    if is_path(name):
+        from orchestrator.pieces.user import user_userland
 
-    return user_userland(Path(name), resources.cache()) if is_path(name) else store.userland(name)
+        return user_userland(Path(name), resources.cache())
+    return store.userland(name)
 
 
 def find_symbols(store: Store, kernel: Kernel, userland: Userland) -> Symbols:

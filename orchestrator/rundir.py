@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from orchestrator.errors import LabError, UsageError
 from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome, Verdict
@@ -100,16 +101,18 @@ def _record(data: dict[str, Any]) -> RunRecord:
     data = dict(data)
     data["ending"] = Ending(data["ending"])
     data["outcome"] = Outcome(data["outcome"])
-    data["boots"] = [Boot(**b) for b in data["boots"]]
-    data["console"] = [ConsoleEvent(**e) for e in data["console"]]
-    data["checkpoints"] = [Checkpoint(**c) for c in data["checkpoints"]]
-    data["ended"] = Ended(**data["ended"]) if data["ended"] else None
+    data["boots"] = [_made(Boot, b) for b in data["boots"]]
+    data["console"] = [_made(ConsoleEvent, e) for e in data["console"]]
+    data["checkpoints"] = [_made(Checkpoint, c) for c in data["checkpoints"]]
+    data["ended"] = _made(Ended, data["ended"]) if data["ended"] else None
     data["findings"] = [_finding(f) for f in data["findings"]]
     for name, kind in _KINDS.items():
-        if name in data and not (isinstance(data[name], kind) and not isinstance(data[name], bool)):
-            raise TypeError(f"{name} is {data[name]!r:.60}")
-    if not all(isinstance(message, str) for message in data["messages"]):
-        raise TypeError("messages are not all text")
+        if name in data:
+            _check(name, data[name], kind)
+    for message in data["messages"]:
+        _check("messages", message, str)
+    for name, value in data["timings"].items():
+        _check(f"timings: {name}", value, (int, float))
     return RunRecord(**data)
 
 
@@ -122,11 +125,33 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 def _finding(data: dict[str, Any]) -> Finding:
     operands = tuple(
-        Operand(o["text"], o["value"], tuple(Evidence(**e) for e in o["evidence"]), o.get("remark", ""))
-        for o in data["operands"]
+        _made(Operand, {**o, "evidence": tuple(_made(Evidence, e) for e in o["evidence"])}) for o in data["operands"]
     )
     verdict = Verdict(data.get("verdict", Verdict.CONFIRMED))
-    return Finding(**{**data, "outcome": Outcome(data["outcome"]), "operands": operands, "verdict": verdict})
+    return _made(Finding, {**data, "outcome": Outcome(data["outcome"]), "operands": operands, "verdict": verdict})
+
+
+_PLAIN: dict[str, type | tuple[type, ...]] = {
+    "str": str, "int": int, "float": (int, float), "int | None": (int, type(None)),
+}  # fmt: skip
+_FIELDS: dict[type, list[tuple[str, type | tuple[type, ...]]]] = {
+    cls: [(one.name, _PLAIN[str(one.type)]) for one in fields(cls) if str(one.type) in _PLAIN]
+    for cls in (Boot, ConsoleEvent, Checkpoint, Ended, Evidence, Operand, Finding)
+}
+_Shape = TypeVar("_Shape")
+
+
+def _made(cls: type[_Shape], data: dict[str, Any]) -> _Shape:
+    """An object of a record. Raises TypeError for a field that is not of its type: the file may hold anything."""
+    made = cls(**data)
+    for name, kind in _FIELDS[cls]:
+        _check(name, getattr(made, name), kind)
+    return made
+
+
+def _check(name: str, value: object, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, float) and not isfinite(value)):
+        raise TypeError(f"{name} is {value!r:.60}")
 
 
 class RunDirectory:

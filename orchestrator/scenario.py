@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import checks, resources, tracing, yamlnodes
+from orchestrator import checks, tracing, yamlnodes
 from orchestrator.checks import CheckError
 from orchestrator.collect.procfs import LIMITS
 from orchestrator.errors import UsageError
 from orchestrator.model import Control, Expectation, Inspect, Needs, Scenario, Settings, Trace, Variant, Verdict
 from orchestrator.names import nearest
+from orchestrator.scenario_folders import FILE as FILE
+from orchestrator.scenario_folders import folders as folders
+from orchestrator.scenario_folders import names as names
 from orchestrator.yamlnodes import Node
 
-FILE = "scenario.yaml"
 EXIT = "exit"  # the last of every run
 OWN = re.compile(r"exec|exit|limit|stdin-\d{1,4}|signal-\w{1,16}")  # the checkpoints that the lab makes itself
 TIMEOUT = 30.0  # seconds for a step on a host of reference speed
@@ -79,11 +81,6 @@ def plain(c_file: Path) -> Scenario:
                     programs=(c_file,), timeout=TIMEOUT, plain=True)  # fmt: skip
 
 
-def folders() -> tuple[Path, ...]:
-    """Where scenarios are looked up by name: the working directory's, then the lab's own."""
-    return (Path("scenarios").absolute(), resources.data("scenarios"))
-
-
 def find(name_or_path: str, folders: Sequence[Path]) -> Scenario:
     """The scenario of that name in the folders, of that folder, or of that C file. Raises UsageError."""
     path = Path(name_or_path)
@@ -105,20 +102,6 @@ def _unknown(name: str, folders: Sequence[Path]) -> Scenario:
         f"there is no scenario, folder or C file {name!r}{nearest(name, known)}",
         f"the scenarios are: {', '.join(known) or 'none'}",
     )
-
-
-def names(folders: Iterable[Path]) -> tuple[str, ...]:
-    """The names of all scenarios in the folders, sorted."""
-    return tuple(sorted({file.parent.name for folder in folders for file in folder.glob(f"*/{FILE}")}))
-
-
-def summary(name: str, folders: Sequence[Path]) -> str:
-    """The summary of the scenario of that name, without looking at the rest. Raises UsageError."""
-    for file in (folder / name / FILE for folder in folders):
-        if file.is_file():
-            keys = dict(yamlnodes.load(file).pairs())
-            return keys["summary"].text() if "summary" in keys else ""
-    return ""
 
 
 def symbols(scenario: Scenario) -> tuple[str, ...]:

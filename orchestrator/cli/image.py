@@ -21,11 +21,9 @@ WithSymbols = Annotated[
     bool | None, typer.Option(help="With the symbols of kernels and userlands, or without; all pieces have them.")
 ]
 
-app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 _MIB = 1 << 20
 
 
-@app.command("list")
 def list_() -> None:
     """Show all kernels, userlands, sysroots, emulators, symbols and images: version, locked, cached, size."""
     from orchestrator.machine.saved import States, limit_mib
@@ -50,7 +48,6 @@ def list_() -> None:
                "(LAB_STATES_MIB)")  # fmt: skip
 
 
-@app.command()
 def build(
     names: Names = None,
     everything: Annotated[
@@ -78,7 +75,6 @@ def build(
     _list(pieces)
 
 
-@app.command("lock")
 def lock_(
     update: Annotated[bool, typer.Option("--update", help="Also move what is locked to what the mirror has.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
@@ -104,7 +100,6 @@ def lock_(
     typer.echo(f"written: {upkeep.relock(store, new)}")
 
 
-@app.command("export")
 def export_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The bundle to write, NAME.tar; - is standard output.")],
     names: Names = None,
@@ -112,7 +107,7 @@ def export_(
     mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the packages of locked pieces to one file, for a machine without a network: all pieces, or those named.
+    """Write the packages of locked pieces to one file, for a machine without a network: all, or those named.
 
     An image is its kernel, its userland and the emulator. The same lock gives the same file. What the cache lacks is
     downloaded; so are the packages of kernels' symbols, 260 to 340 MiB each, which the cache does not keep.
@@ -131,7 +126,6 @@ def export_(
                f"SHA-256 {done.sha256}", err=str(file) == "-")  # fmt: skip
 
 
-@app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle of `lab image export`; - is standard input.")],
     quiet: options.Quiet = False,
@@ -150,7 +144,6 @@ def import_(
     typer.echo(f"of the lock, not in the cache: {', '.join(rest) or 'nothing'}")
 
 
-@app.command()
 def key(
     image: options.Image = None,
     kernel: Annotated[Words, typer.Option("--kernel", "-k", help="A kernel, or a glob (repeatable).")] = None,
@@ -176,7 +169,6 @@ def key(
     typer.echo(upkeep.cache_key(store, wanted))
 
 
-@app.command()
 def verify(
     mirror: options.Mirror = None, locked: options.Locked = False, quiet: options.Quiet = False
 ) -> None:
@@ -190,7 +182,6 @@ def verify(
         raise typer.Exit(3)
 
 
-@app.command()
 def prune(
     everything: Annotated[bool, typer.Option("--all", help="Remove all that no process uses.")] = False,
     keep_days: Annotated[

@@ -14,13 +14,13 @@ def list_(
     name: Annotated[str | None, typer.Argument(help="A scenario: show its claims and expectations.")] = None,
 ) -> None:
     """List the scenarios; or one scenario's claims, expectations, controls and needs."""
-    from orchestrator import scenario
+    from orchestrator import scenario_folders
 
-    folders = scenario.folders()
+    folders = scenario_folders.folders()
     if name is None:
         _all(folders)
         return
-    from orchestrator import runs
+    from orchestrator import runs, scenario
     from orchestrator.cli import show
     from orchestrator.report import scenario_terminal, text
 
@@ -31,12 +31,12 @@ def list_(
 
 def _all(folders: Sequence[Path]) -> None:
     """A line for each scenario; one that can't be read says so in its line."""
-    from orchestrator import scenario
+    from orchestrator import scenario_folders
     from orchestrator.errors import UsageError
 
-    for found in scenario.names(folders):
+    for found in scenario_folders.names(folders):
         try:
-            typer.echo(f"{found:16} {scenario.summary(found, folders)}")
+            typer.echo(f"{found:16} {scenario_folders.summary(found, folders)}")
         except UsageError as error:
             typer.echo(f"{found:16} can't be read: {error.message}")
 

@@ -13,6 +13,7 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
+    from orchestrator.cli.outputs import Outputs
     from orchestrator.matrix.experiments import Done
 
 _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
@@ -56,6 +57,10 @@ def matrix(
         Path | None, typer.Option("--resume", metavar="DIR", help="Go on with this matrix, with its own options.")
     ] = None,
     json: options.Json = None,
+    junit: options.Junit = None,
+    ktap: options.Ktap = None,
+    html: options.Html = None,
+    markdown: options.Markdown = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for each case.")] = None,
     qemu: options.Qemu = None,
     modules: options.Modules = None,
@@ -75,14 +80,15 @@ def matrix(
     inspect: options.Inspect = None,
     quiet: options.Quiet = False,
 ) -> None:
-    from orchestrator.cli import show
+    from orchestrator.cli.outputs import Outputs
     from orchestrator.matrix import experiments
     from orchestrator.matrix.record import Options
 
-    show.check_target(json)
+    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
+    outputs.check()
     if resume is not None:
         _refuse_others(context)
-        with _shown(quiet):
+        with shown(quiet):
             done = experiments.resume(resume, jobs)
     else:
         options.check_accelerator(accel)
@@ -93,9 +99,9 @@ def matrix(
         )  # fmt: skip
         request = experiments.Request(tuple(scenario or ()), tuple(kernel or ()), tuple(userland or ()),
                                       tuple(image or ()), chosen, output)  # fmt: skip
-        with _shown(quiet):
+        with shown(quiet):
             done = experiments.start(request)
-    _report(done, json)
+    _report(done, outputs)
     raise typer.Exit(done.record.exit_code)
 
 
@@ -109,7 +115,7 @@ def _refuse_others(context: typer.Context) -> None:
     given = [name for name in _OWN if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
     if given:
         raise UsageError(f"--resume has the plan and the options of the matrix; {given[0]} can't be given with it",
-                         "only -j, --json and -q can; start a new matrix for anything else")
+                         "only -j, -q and where results go can; start a new matrix for anything else")
 
 
 def _absolute(qemu: str | None) -> str | None:
@@ -124,7 +130,7 @@ def _path(path: Path | None) -> str | None:
 
 
 @contextlib.contextmanager
-def _shown(quiet: bool) -> Iterator[None]:
+def shown(quiet: bool) -> Iterator[None]:
     """Progress on stderr: a line for every case; on a terminal, where one live line counts, not for passed ones."""
     from orchestrator import progress
     from orchestrator.progress import Event
@@ -148,13 +154,12 @@ def _shown(quiet: bool) -> Iterator[None]:
             yield
 
 
-def _report(done: Done, json: Path | None) -> None:
+def _report(done: Done, outputs: Outputs) -> None:
     from orchestrator.cli import show
     from orchestrator.matrix import record
-    from orchestrator.report import matrix_table, text
+    from orchestrator.report import matrix_table, results, text
 
-    if json is None or str(json) != "-":
+    if not outputs.stdout:
         colour = text.wants_colour(sys.stdout)
         show.put(matrix_table.render(done.record, done.directory.path, width=show.page_width(), colour=colour))
-    if json is not None:
-        show.write(json, record.to_json(done.record))
+    outputs.write(lambda: results.read([done.directory.path]), json=lambda _: record.to_json(done.record))

@@ -48,7 +48,15 @@ Inspect = Annotated[
     bool | None,
     typer.Option(help="Look inside kernel and heap at every checkpoint, or at none; else where the scenario says."),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the record there as well; - is stdout.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the record there as well; - is stdout.")
+]
+Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="JUnit XML, for CI systems; - is stdout.")]
+Ktap = Annotated[Path | None, typer.Option("--ktap", metavar="FILE", help="KTAP, as kernel tests; - is stdout.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="A page with pictures, in one file.")]
+Markdown = Annotated[
+    Path | None, typer.Option("--markdown", metavar="FILE", help="A summary for the page of a CI job; - is stdout.")
+]
 
 
 def choice(image: str | None, kernel: str | None, userland: str | None, qemu: str | None, modules: Path | None,

@@ -35,6 +35,10 @@ def run(
                      "program dies or is ended at a limit."),
     ] = None,
     json: options.Json = None,
+    junit: options.Junit = None,
+    ktap: options.Ktap = None,
+    html: options.Html = None,
+    markdown: options.Markdown = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for the whole run.")] = None,
     memory: options.Memory = 768,
     cpus: options.Cpus = 1,
@@ -43,7 +47,8 @@ def run(
     cold: options.Cold = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs.")
+        bool,
+        typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs."),
     ] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Show on stderr where the time went.")] = False,
     quiet: options.Quiet = False,
@@ -54,8 +59,10 @@ def run(
     """
     from orchestrator import experiment, stopwatch
     from orchestrator.cli import show
+    from orchestrator.cli.outputs import Outputs
 
-    show.check_target(json)
+    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
+    outputs.check()
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
                             vmlinux, cold)
     settings = options.settings(append, sysctl, tunable, ulimit, env, define)
@@ -67,7 +74,7 @@ def run(
             return
         done = experiment.run(request)
     watch = stopwatch.Stopwatch()
-    show.report(done.record, done.directory, json, verbose)
+    show.report(done.record, done.directory, outputs, verbose)
     watch.lap("report")
     if timings:
         laps = {**done.record.timings, **watch.seconds}

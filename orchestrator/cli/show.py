@@ -1,4 +1,4 @@
-"""How a run's record reaches the user: the report on stdout, JSON where it was asked for."""
+"""How results reach the user: the report on stdout, files where they were asked for."""
 
 from __future__ import annotations
 
@@ -7,22 +7,50 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.rundir import RunDirectory, RunRecord
 
+if TYPE_CHECKING:
+    from orchestrator.cli.outputs import Outputs
+    from orchestrator.report.results import Results
 
-def report(record: RunRecord, directory: RunDirectory, json: Path | None, verbose: bool) -> None:
-    """Prints the report, or the JSON where that goes to stdout ("-"). Who stops reading loses only the text."""
-    if json is None or str(json) != "-":
-        from orchestrator.report import terminal, text
 
-        colour = text.wants_colour(sys.stdout)
-        put(terminal.render(record, directory.path, width=page_width(), colour=colour, verbose=verbose))
-    if json is not None:
-        from orchestrator.report import json as json_report
+def report(record: RunRecord, directory: RunDirectory, outputs: Outputs, verbose: bool) -> None:
+    """Prints the report of one run, unless a file takes stdout, and writes the files that were asked for."""
+    from orchestrator.report import results as model
 
-        write(json, json_report.render(record))
+    if not outputs.stdout:
+        _run(record, directory.path, verbose, picture=verbose)
+    outputs.write(lambda: model.of_run(record, directory.path))
+
+
+def _run(record: RunRecord, directory: Path, verbose: bool, picture: bool) -> None:
+    from orchestrator.report import terminal, terminal_map, text
+
+    signs = terminal_map.UNICODE if text.is_unicode(sys.stdout) else terminal_map.ASCII
+    put(terminal.render(record, directory, width=page_width(), colour=text.wants_colour(sys.stdout), verbose=verbose,
+                        signs=signs if picture else None))
+
+
+def results(found: Results, verbose: bool) -> None:
+    """Prints the report of results: of one run as that run's, else a table of all cases."""
+    from orchestrator.report import results_terminal, text
+
+    one = found.cases[0] if len(found.cases) == 1 and not found.matrices else None
+    if one is not None and one.record is not None and one.directory is not None:
+        _run(one.record, one.directory, verbose, picture=True)
+        return
+    put(results_terminal.render(found, width=page_width(), colour=text.wants_colour(sys.stdout)))
+
+
+def summary(found: Results, outputs: Outputs) -> None:
+    """Prints one line on what the files say."""
+    from orchestrator.report import results_terminal
+
+    names = ", ".join(str(path) for path in outputs.wanted.values())
+    put(results_terminal.summary(found, names))
 
 
 def page_width() -> int:
@@ -32,10 +60,14 @@ def page_width() -> int:
     return min(max(shutil.get_terminal_size().columns, 60), 120) if text.is_terminal(sys.stdout) else 80
 
 
-def check_target(json: Path | None) -> None:
+def check_target(target: Path | None) -> None:
     """Raises UsageError if a file could not be written there: before the work, not after it."""
-    if json is not None and str(json) != "-" and not (json.parent.is_dir() and os.access(json.parent, os.W_OK)):
-        raise UsageError(f"cannot write {json}: {json.parent} is no folder that can be written")
+    if target is None or str(target) == "-":
+        return
+    if not (target.parent.is_dir() and os.access(target.parent, os.W_OK)):
+        raise UsageError(f"cannot write {target}: {target.parent} is no folder that can be written")
+    if target.is_dir():
+        raise UsageError(f"cannot write {target}: it is a folder")
 
 
 def put(content: str) -> None:
@@ -49,12 +81,26 @@ def put(content: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no second error at exit; the exit code stays the run's
 
 
+def _put_bytes(content: bytes) -> None:
+    """Puts a document on stdout as it would stand in a file, whatever the locale."""
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:  # a test's own stdout
+        put(content.decode())
+        return
+    sys.stdout.flush()
+    try:
+        raw.write(content)
+        raw.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def write(target: Path, content: str) -> None:
     """Writes a file; "-" is stdout. Raises UsageError if it can't be written."""
     if str(target) == "-":
-        put(content)
+        _put_bytes(content.encode(errors="backslashreplace"))
         return
     try:
-        target.write_text(content, encoding="utf-8")
+        target.write_text(content, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror}") from None

@@ -15,11 +15,30 @@ from typing import Any
 
 SIZE_BITS, PREV_INUSE, IS_MMAPPED, NON_MAIN_ARENA = 7, 1, 2, 4  # malloc/malloc.c
 HEADER = 16  # what malloc returns lies this far into the chunk
-STATES = {  # a chunk's, by its letter
-    "u": "in use", "t": "in a thread's cache", "f": "in a fastbin", "n": "in the unsorted bin", "s": "in a small bin",
-    "l": "in a large bin", "T": "the top chunk", "p": "a fencepost", "?": "free, but in no list",
-    "m": "in use, with a mapping of its own",
-}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class State:
+    """What a chunk is, in words."""
+
+    name: str  # that scenarios write
+    short: str  # in a table
+    means: str  # in a sentence: "the chunk is …"
+
+
+STATES = {  # by the letter in evidence; "m" is of a line of its own, all others are of a walk
+    "u": State("used", "in use", "in use"),
+    "t": State("tcache", "tcache", "in a thread's cache"),
+    "f": State("fastbin", "fastbin", "in a fastbin"),
+    "n": State("unsorted", "unsorted", "in the unsorted bin"),
+    "s": State("small", "small bin", "in a small bin"),
+    "l": State("large", "large bin", "in a large bin"),
+    "T": State("top", "top", "the top chunk"),
+    "p": State("fence", "fencepost", "a fencepost"),
+    "?": State("lost", "free, in no list", "free, but in no list"),
+    "m": State("mmapped", "mapped", "in use, with a mapping of its own"),
+}
+
 
 @dataclass(frozen=True)
 class Flaw:
@@ -258,6 +277,11 @@ class HeapEvidence:
     def _walks(self) -> tuple[list[int], list[Heap]]:
         heaps = sorted((heap for arena in self.arenas for heap in arena.heaps if heap.words), key=lambda h: h.first)
         return [heap.first for heap in heaps], heaps
+
+    @property
+    def walks(self) -> list[Heap]:
+        """The walks that have chunks, in the order of memory."""
+        return self._walks[1]
 
     @cached_property
     def _places(self) -> dict[int, Place]:

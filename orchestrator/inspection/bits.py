@@ -27,6 +27,8 @@ _ENTRY = (
     (8, "global"), (9, "special"), (10, "uffd-wp"), (11, "soft-dirty"), (58, "saved-dirty"),
     (63, "noexec"),
 )  # fmt: skip
+# include/linux/swapops.h, pte_marker: uffd-wp since 5.19, poisoned (af19487f00f3), guard since 6.13 (662df3e5c376)
+_MARKER, _MARKER_TYPE = ((0, "uffd-wp"), (1, "poisoned"), (2, "guard")), 31
 # arch/x86/include/asm/trap_pf.h
 _ERROR = ((0, "protection"), (1, "write"), (2, "user"), (3, "reserved"), (4, "instruction"), (5, "key"),
           (6, "shadow-stack"), (15, "sgx"))  # fmt: skip
@@ -58,6 +60,14 @@ def entry(value: int, level: str, leaf: bool) -> list[str]:
     ignored = 0x000F_FFFF_FFFF_F000 | 0x3F << 52 | 0xF << 59  # address; available to software, protection key
     key = value >> 59 & 15
     return [*_names(value & ~ignored, sorted(table)), *([f"key {key}"] if key else [])]
+
+
+def marker(value: int) -> list[str]:
+    """What a pte marker marks; [] for an entry that is none. It is the last swap type; x86 inverts the offset, which
+    begins at bit 9, and has the type above it (__swp_type(), __swp_offset(), arch/x86/include/asm/pgtable_64.h)."""
+    if value & 1 or value >> 59 & 31 != _MARKER_TYPE:
+        return []
+    return _names(~value >> 9 & (1 << 50) - 1, _MARKER)
 
 
 def error_code(value: int) -> list[str]:

@@ -221,11 +221,11 @@ def _allocation(fill: Fill, record: Record, walk: Walk) -> Fact:
     pfn = values.get("pfn")
     return Fact("allocation", {
         "thread": record.pid, "pfn": pfn, "order": values.get("order"), "gfp": str(values.get("gfp_flags", "")),
-        "is": _role(fill, record, pfn, walk), "chain": list(reversed(record.chain)),
+        "is": role(fill, record, pfn, walk), "chain": list(reversed(record.chain)),
     }, (fill.line(record),))  # fmt: skip
 
 
-def _role(fill: Fill, record: Record, pfn: object, walk: Walk) -> str:
+def role(fill: Fill, record: Record, pfn: object, walk: Walk) -> str:
     """What a page that was taken in a fault has become: "frame", a table ("pte"), or "" (not on the way)."""
     if walk.frame is not None and fill.took(walk.frame) is record:
         return "frame"

@@ -106,4 +106,4 @@ def _chunks(title: str, document: Document, heap: Heap, every: bool) -> Section:
 
 def _chunk_values(address: int, word: int, state: str) -> dict[str, object]:
     return {"address": address, "size": word & ~SIZE_BITS, "word": word, "flags": bits.chunk_flags(word),
-            "state": state, "means": STATES.get(state, "")}  # fmt: skip
+            "state": state, "means": STATES[state].means}  # fmt: skip

@@ -29,7 +29,7 @@ def facts(moment: Moment, address: int) -> Iterator[Fact]:
 def _chunk(document: Document, chunk: Chunk, address: int) -> Fact:
     values = {
         "address": chunk.address, "size": chunk.size, "word": chunk.word, "flags": bits.chunk_flags(chunk.word),
-        "state": chunk.state, "means": STATES.get(chunk.state, ""), "memory": chunk.memory, "usable": chunk.usable,
+        "state": chunk.state, "means": STATES[chunk.state].means, "memory": chunk.memory, "usable": chunk.usable,
         "offset": address - chunk.memory,
     }  # fmt: skip
     return Fact("chunk", values, (document.at(chunk.line),))

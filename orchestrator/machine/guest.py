@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -277,4 +278,12 @@ def ending_of(error: BaseException) -> Ending:
 
 
 def _import_paramiko() -> None:
-    import paramiko  # noqa: F401
+    """paramiko without invoke: 110 modules, which it uses for a line of ssh_config that nobody reads here."""
+    absent = "invoke" not in sys.modules
+    if absent:
+        sys.modules["invoke"] = None  # type: ignore[assignment]  # an ImportError, which paramiko expects
+    try:
+        import paramiko  # noqa: F401
+    finally:
+        if absent:
+            del sys.modules["invoke"]  # whoever else wants it may have it

@@ -22,8 +22,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from orchestrator import progress
 
 FORMAT = 1  # of a state; another one is never read
@@ -122,6 +120,8 @@ class States:
 
     @contextlib.contextmanager
     def _alone(self, key: str, patience: float) -> Iterator[None]:
+        from filelock import FileLock, Timeout  # it loads asyncio: not for who only restores
+
         lock = FileLock(self.folder / f".{key}.lock")
         try:
             lock.acquire(timeout=0)

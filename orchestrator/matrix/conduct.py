@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator import experiment, progress, recording
+from orchestrator import judgement, progress, recording
 from orchestrator.errors import LabError
 from orchestrator.matrix.pool import Lost, Pool, Signals
 from orchestrator.matrix.record import CaseRecord, MatrixDirectory, MatrixRecord, State, word
@@ -204,7 +204,7 @@ class Conductor:
             if record.ending is Ending.UNFINISHED:
                 record.ending, record.ending_detail = result.ending, result.detail
                 record.exit_code, record.outcome = result.exit_code, Outcome.ERROR
-                experiment.judge(record, directory, subject.scenario)
+                judgement.judge(record, directory, subject.scenario)
                 directory.save(record)
 
     # -- for who watches -------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator import experiment, fingerprint, progress, recording
+from orchestrator import fingerprint, judgement, progress, recording
 from orchestrator.errors import LabError
 from orchestrator.matrix import preparation, selection
 from orchestrator.matrix.conduct import Conductor, Unable
@@ -128,7 +128,7 @@ def renew(record: MatrixRecord, fingerprints: Mapping[str, str], directory: Matr
 
 def _again(one: ScenarioRecord) -> Scenario:
     """A scenario of the record: the file that it was, else the lab's of that name."""
-    return experiment.find_scenario(one.source if Path(one.source).is_file() else one.name)
+    return judgement.find_scenario(one.source if Path(one.source).is_file() else one.name)
 
 
 def _cases_of(record: MatrixRecord, pair: PairRecord) -> list[CaseRecord]:

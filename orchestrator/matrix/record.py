@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -148,7 +149,7 @@ class MatrixRecord:
     started: str = ""  # ISO 8601, UTC
     state: State = State.WAITING
     seconds: float = 0.0  # wall time, all sittings
-    boots: int = 0  # of guests, failed attempts too
+    boots: int = 0  # guests that were booted or restored, failed attempts too
     exit_code: int = 3
     options: Options = field(default_factory=Options)
     scenarios: list[ScenarioRecord] = field(default_factory=list)
@@ -201,7 +202,8 @@ def _record(data: dict[str, Any]) -> MatrixRecord:
     data["scenarios"] = [ScenarioRecord(**one) for one in data["scenarios"]]
     data["pairs"] = [PairRecord(**one) for one in data["pairs"]]
     data["cases"] = [_case(one) for one in data["cases"]]
-    if not all(isinstance(data[name], int | float) for name in ("seconds", "boots", "exit_code")):
+    if not all(isinstance(data[name], int | float) and math.isfinite(data[name])
+               for name in ("seconds", "boots", "exit_code")):  # fmt: skip
         raise TypeError("seconds, boots or exit_code is no number")
     names = {one.name for one in data["scenarios"]}
     pairs = {(one.kernel, one.userland) for one in data["pairs"]}
@@ -227,8 +229,11 @@ def _case(data: dict[str, Any]) -> CaseRecord:
     })  # fmt: skip
     if "/" in case.directory or not safe(case.directory):  # it will be removed and made anew
         raise ValueError(f"the case directory {case.directory!r}")
+    texts = [case.scenario, case.kernel, case.userland, case.detail, case.first,
+             *(text for one in failing for text in (one.id, one.claim, one.at, one.message))]  # fmt: skip
     if not all((isinstance(case.exit_code, int), isinstance(case.seconds, int | float), isinstance(case.booted, bool),
-                isinstance(case.first, str))):  # fmt: skip
+                math.isfinite(case.seconds), *(isinstance(text, str) for text in texts),
+                *(isinstance(count, int) for count in case.counts.values()))):  # fmt: skip
         raise TypeError(f"the result of {case.directory}")
     return case
 

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from orchestrator import progress
 from orchestrator.errors import PieceError
 from orchestrator.pieces.download import digest
@@ -85,6 +83,8 @@ class Cache:
     @contextlib.contextmanager
     def building(self, name: str) -> Iterator[None]:
         """Held by who builds the entry; others wait, and say so."""
+        from filelock import FileLock  # it loads asyncio: not for who only looks up what is there
+
         self.locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.locks / f"{name}.lock")
         try:

@@ -13,6 +13,7 @@ from orchestrator.errors import UsageError
 from orchestrator.names import nearest
 
 LOCK = "lock.yaml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 T = TypeVar("T")
 
 
@@ -127,7 +128,7 @@ def _check_images(folder: Path, catalogue: Catalogue) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return _mapping(yaml.safe_load(path.read_text()) or {}, str(path))
+        return _mapping(yaml.load(path.read_text(), Loader=_LOADER) or {}, str(path))
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not valid YAML: {error}") from error
 

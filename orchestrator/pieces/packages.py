@@ -11,10 +11,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
-
-from filelock import FileLock
 
 from orchestrator import processes, progress
 from orchestrator.errors import HostError, PieceError
@@ -51,12 +50,18 @@ class Suite:
         self._address = address
         self._fresh = False
 
+    def _alone(self) -> AbstractContextManager[object]:
+        """Held by who reads or writes the lists."""
+        from filelock import FileLock  # it loads asyncio: not for who only looks up what is there
+
+        return FileLock(f"{self._state}.lock")
+
     def records(self, names: list[str]) -> dict[str, Record]:
         """The candidate of each package that the suite has, by name."""
         self._refresh()
         if not names:
             return {}
-        with FileLock(f"{self._state}.lock"):
+        with self._alone():
             done = self._run("apt-cache", "show", "--no-all-versions", *names)
         found: dict[str, Record] = {}
         for record in _stanzas(done.stdout):
@@ -90,7 +95,7 @@ class Suite:
                 "Install the package debian-archive-keyring.",
             )
         self._state.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self._state}.lock"), progress.step(f"reading the package lists of {self.name}"):
+        with self._alone(), progress.step(f"reading the package lists of {self.name}"):
             self._write_state(check_valid_until=True)
             done = self._update()
             if done.returncode != 0 and _EXPIRED.search(done.stderr):

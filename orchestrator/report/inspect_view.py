@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from orchestrator.collect.heap_values import STATES
 from orchestrator.inspection.facts import Fact, Section, View
 from orchestrator.report.inspect_terminal import checked, heading, place, troubles
 from orchestrator.report.inspect_words import words
@@ -98,15 +99,11 @@ def _whole_arena(v: Values) -> list[str]:
 
 
 def _heap(v: Values) -> list[str]:
-    states = "  ".join(f"{_STATES.get(state, state)} {count} ({size(total)})"
+    states = "  ".join(f"{STATES[state].short} {count} ({size(total)})"
                        for state, (count, total) in v["states"].items())  # fmt: skip
     broken = f"the walk breaks off at {clean(v['broken'])}" if v["broken"] else ""
     reach = f"{v['start']:#x} to {v['end']:#x}  {size(v['end'] - v['start'])}  {plural(v['chunks'], 'chunk')}"
     return [reach, states, *([broken] if broken else [])]
-
-
-_STATES = {"u": "in use", "t": "tcache", "f": "fastbin", "n": "unsorted", "s": "small bin", "l": "large bin",
-           "T": "top", "p": "fencepost", "?": "free, in no list", "m": "mapped"}  # fmt: skip
 
 
 def _size(v: Values) -> list[str]:

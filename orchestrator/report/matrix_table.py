@@ -28,14 +28,19 @@ _VERDICTS = {0: ("PASS", "green"), 1: ("FAIL", "red"), 4: ("CRASHED", "red"), 5:
              130: ("INTERRUPTED", "yellow")}  # fmt: skip
 _GAP = 2
 
+_NONE = CaseRecord("", "", "", "")  # the cell of a case that nobody asked for
+
 Row = tuple[str, Sequence[CaseRecord]]
 
 
-def render(record: MatrixRecord, directory: Path, *, width: int = 80, colour: bool = False) -> str:
-    """The report as text with a final newline."""
+def render(record: MatrixRecord, directory: Path, *, width: int = 80, colour: bool = False,
+           resumable: bool = True) -> str:
+    """The report as text with a final newline. ``resumable``: ``directory`` is that of the one matrix shown."""
     paint = Paint(colour)
-    sections = [_table(record, width, paint), _not_passed(record, directory, width, paint),
-                _unconfirmed(record, directory, width), _verdict(record, directory, paint)]  # fmt: skip
+    sections = [
+        _table(record, width, paint), _not_passed(record, directory, width, paint),
+        _unconfirmed(record, directory, width), _verdict(record, directory, width, paint, resumable),
+    ]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
@@ -44,7 +49,7 @@ def render(record: MatrixRecord, directory: Path, *, width: int = 80, colour: bo
 
 def _table(record: MatrixRecord, width: int, paint: Paint) -> list[str]:
     cases = {(case.scenario, case.kernel, case.userland): case for case in record.cases}
-    rows = [(one.name, [cases[one.name, pair.kernel, pair.userland] for pair in record.pairs])
+    rows = [(one.name, [cases.get((one.name, pair.kernel, pair.userland), _NONE) for pair in record.pairs])
             for one in record.scenarios]  # fmt: skip
     names = min(max(columns(clean(name)) for name, _ in rows), 24) + _GAP
     return _in_words(record.pairs, rows, names, width, paint) or _in_codes(record.pairs, rows, names, width, paint)
@@ -84,7 +89,10 @@ def _letters() -> Iterable[str]:
 
 def _blocks(pairs: Sequence[PairRecord], room: int) -> list[list[list[int]]]:
     """The columns (numbers of pairs), grouped by kernel, as many groups in a block as have room."""
-    groups = [list(group) for _, group in groupby(range(len(pairs)), key=lambda number: pairs[number].kernel)]
+    most = max(1, (room - 1) // 3)  # userlands of one kernel side by side
+    groups = [every[first : first + most]
+              for every in (list(group) for _, group in groupby(range(len(pairs)), key=lambda i: pairs[i].kernel))
+              for first in range(0, len(every), most)]  # fmt: skip
     blocks: list[list[list[int]]] = [[]]
     for group in groups:
         used = sum(_group_width(pairs, other) for other in blocks[-1])
@@ -170,7 +178,10 @@ def _not_passed(record: MatrixRecord, directory: Path, width: int, paint: Paint)
 
 def _case(case: CaseRecord, directory: Path, width: int, paint: Paint) -> list[str]:
     word = paint(f"{clean(case.word):<5}", _colour(case), "bold")
-    lines = [f"{word} {clean(case.name)}", f"      {clean(str(directory / case.directory), 4096)}"]
+    first, *more = wrap(clean(case.name), width, " " * max(columns(clean(case.word)) + 1, 6), " " * 6)
+    lines = [f"{word} {first.lstrip()}", *more]
+    if case.directory:
+        lines.append(f"      {clean(str(directory / case.directory), 4096)}")
     if case.detail:
         for said in case.detail.splitlines()[:6]:
             lines += wrap(clean(said), width, " " * 6, " " * 8)
@@ -202,7 +213,7 @@ def _unconfirmed(record: MatrixRecord, directory: Path, width: int) -> list[str]
 # ---- the last line
 
 
-def _verdict(record: MatrixRecord, directory: Path, paint: Paint) -> list[str]:
+def _verdict(record: MatrixRecord, directory: Path, width: int, paint: Paint, resumable: bool) -> list[str]:
     word, colour = _VERDICTS.get(record.exit_code, ("ERROR", "magenta"))
     counts = Counter(_kind(case) for case in record.cases)
     order = ("passed", "skipped", "failed", "in error", "crashed", "timed out", "interrupted", "not run")
@@ -211,8 +222,10 @@ def _verdict(record: MatrixRecord, directory: Path, paint: Paint) -> list[str]:
     if record.exit_code:
         parts.append(f"exit {record.exit_code}")
     place = clean(str(directory), 4096)
-    lines = [f"{paint(word, colour, 'bold')}  {plural(len(record.cases), 'case')}: {', '.join(parts)}, {place}"]
-    if record.state is not State.DONE or any(map(undecided, record.cases)):
+    parts[0] = f"{plural(len(record.cases), 'case')}: {parts[0]}"
+    lines = flow([*parts, place], width, f"{word}  ", "  ", gap=", ", whole=True)
+    lines[0] = paint(word, colour, "bold") + lines[0].removeprefix(word)
+    if resumable and (record.state is not State.DONE or any(map(undecided, record.cases))):
         lines.append(f"to go on: lab matrix --resume {place}")
     return lines
 

@@ -1,18 +1,20 @@
 """The report of one run for a terminal: what ran where, its story, its findings, the verdict. Pure.
 
-Whatever came from a guest or a file passes ``clean``; the last line always says how it went.
+Whatever came from a guest or a file passes ``clean``; the last lines always say how it went. No line is wider than
+asked for, but for the path of a run directory that is longer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
 from orchestrator.names import signal_name
-from orchestrator.report import terminal_story
-from orchestrator.report.story import moments, tail
+from orchestrator.report import terminal_map, terminal_story
+from orchestrator.report.results import settings_words
+from orchestrator.report.story import Moment, moments, tail
 from orchestrator.report.text import PAGE, Paint, clean, columns, cut, flow, plural, seconds, wrap
 from orchestrator.rundir import RunDirectory, RunRecord
 
@@ -25,17 +27,20 @@ _COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.SKIP: "yellow", 
 _ORDER = (Outcome.PASS, Outcome.SKIP, Outcome.ERROR, Outcome.FAIL)  # what needs eyes last, by the verdict
 
 
-def render(record: RunRecord, directory: Path, *, width: int = 80, colour: bool = False, verbose: bool = False) -> str:
-    """The report as text with a final newline."""
+def render(record: RunRecord, directory: Path, *, width: int = 80, colour: bool = False, verbose: bool = False,
+           signs: terminal_map.Signs | None = None) -> str:
+    """The report as text with a final newline; with ``signs`` also a picture of the last address space."""
     paint = Paint(colour)
+    found = list(moments(record, directory))
     sections = [
         _headline(record, width, paint, verbose),
-        _story(record, directory, width, paint, verbose),
+        _story(record, found, width, paint, verbose),
+        terminal_map.lines(found, width, paint, signs) if signs else [],
         _output(record, directory, width, paint, verbose),
         _findings(record, width, paint, verbose),
         _lab(record, width, verbose),
         _console(record, directory, width, paint),
-        _verdict(record, directory, paint),
+        _verdict(record, directory, width, paint),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
@@ -62,14 +67,14 @@ def _headline(record: RunRecord, width: int, paint: Paint, verbose: bool) -> lis
         text = f"{_word(record)} after {seconds(record.seconds)}"
         detail = f": {clean(record.ending_detail)}" if record.ending_detail else ""
         result += [paint(line, "red", "bold") for line in wrap(text + detail, width, then="  ")]
-    result.append(paint(_subject(record), "bold"))
+    result += [paint(line, "bold") for line in wrap(_subject(record), width, then="  ")]
     if record.case.get("summary"):
         result += _bounded(_text(record.case, "summary"), width, 1, verbose)
-    settings = _settings(record.case.get("settings"))
+    settings = settings_words(record)
     result += _bounded(_emulator(record.emulator), width, 2, verbose)
     result += _bounded(_restored(record.restored, verbose), width, 1, verbose)
     if settings:
-        result += _bounded(settings, width, 1, verbose)
+        result += _bounded(clean(f"set {settings}", 4000), width, 1, verbose)
     return result
 
 
@@ -112,27 +117,13 @@ def _restored(restored: Mapping[str, Any], verbose: bool) -> str:
     return f"restored from a state made {_text(restored, 'made')}{same}"
 
 
-def _settings(settings: object) -> str:
-    """What was set, as "kernel.randomize_va_space=0, ulimit data=1048576, append nokaslr"."""
-    if not isinstance(settings, Mapping):
-        return ""
-    words = {"sysctls": "", "tunables": "", "ulimits": "ulimit ", "environment": "env ", "defines": "-D"}
-    parts = [
-        clean(f"{word}{pair[0]}={pair[1]}" if len(pair) == 2 else str(pair))
-        for key, word in words.items()
-        for pair in settings.get(key) or ()
-    ]
-    parts += [f"append {clean(str(item))}" for item in settings.get("append") or ()]
-    return "set " + ", ".join(parts) if parts else ""
-
-
 # ---- the story
 
 
-def _story(record: RunRecord, directory: Path, width: int, paint: Paint, verbose: bool) -> list[str]:
+def _story(record: RunRecord, found: Sequence[Moment], width: int, paint: Paint, verbose: bool) -> list[str]:
     page = record.environment.get("page_size")
     page = page if isinstance(page, int) and page > 0 else PAGE
-    found, end = list(moments(record, directory)), _program_end(record)
+    end = _program_end(record)
     story = terminal_story.lines(found, page, end, width, paint, verbose)
     if end and not any(moment.checkpoint.kind == "exit" for moment in found):
         story += wrap(end, width)
@@ -197,10 +188,7 @@ def _findings(record: RunRecord, width: int, paint: Paint, verbose: bool) -> lis
 
 
 def _finding(finding: Finding, width: int, paint: Paint, verbose: bool) -> list[str]:
-    colour = _COLOURS[finding.outcome]
-    where = f" at {clean(finding.at, 64)}" if finding.at else ""
-    claim = f" ({clean(finding.claim, 64)})" if finding.claim else ""
-    result = [f"{paint(f'{finding.outcome:<5}', colour, 'bold')} {paint(clean(finding.id, 80), 'bold')}{claim}{where}"]
+    result = _title(finding, width, paint)
     if finding.message:
         result += wrap(clean(finding.message), width, " " * 6)
     if verbose or finding.outcome in (Outcome.FAIL, Outcome.ERROR):
@@ -212,6 +200,18 @@ def _finding(finding: Finding, width: int, paint: Paint, verbose: bool) -> list[
     if verbose or finding.outcome is not Outcome.PASS:
         result += [paint(line, "dim") for line in _labelled("source", finding.source, width)]
     return result
+
+
+def _title(finding: Finding, width: int, paint: Paint) -> list[str]:
+    """ "FAIL  grow-rss (brk.grow) at grown"."""
+    claim = [f"({clean(finding.claim, 64)})"] if finding.claim else []
+    where = ["at", clean(finding.at, 64)] if finding.at else []
+    name = clean(finding.id, 80)
+    first, *rest = wrap(" ".join([name, *claim, *where]), width, f"{finding.outcome:<5} ")
+    word = paint(f"{finding.outcome:<5}", _COLOURS[finding.outcome], "bold")
+    if first[6:].startswith(name):  # else it is a long one and goes on below
+        first = f"{first[:6]}{paint(name, 'bold')}{first[6 + len(name) :]}"
+    return [word + first[5:], *rest]
 
 
 def _labelled(label: str, text: str, width: int) -> list[str]:
@@ -280,8 +280,9 @@ def _console(record: RunRecord, directory: Path, width: int, paint: Paint) -> li
 # ---- the verdict
 
 
-def _verdict(record: RunRecord, directory: Path, paint: Paint) -> list[str]:
-    """One line: the word, the counts, the time, the run directory (never cut: it is to be copied)."""
+def _verdict(record: RunRecord, directory: Path, width: int, paint: Paint) -> list[str]:
+    """The word, the counts, the time, and the run directory, which is never broken: it is to be copied. One line, if
+    that has room."""
     parts = _plain_counts(record) if record.case.get("plain") else _counts(record.findings) or ["nothing evaluated"]
     parts.append(seconds(record.seconds))
     if record.exit_code:
@@ -290,7 +291,8 @@ def _verdict(record: RunRecord, directory: Path, paint: Paint) -> list[str]:
     colour = (
         "red" if _early(record) else "yellow" if word == "DONE" and _ended_badly(record) else _COLOURS[record.outcome]
     )
-    return [f"{paint(word, colour, 'bold')}  {', '.join(parts)}, {clean(str(directory), 4096)}"]
+    first, *rest = flow([*parts, clean(str(directory), 4096)], width, f"{word}  ", "  ", gap=", ", whole=True)
+    return [paint(word, colour, "bold") + first[len(word) :], *rest]
 
 
 def _plain_counts(record: RunRecord) -> list[str]:

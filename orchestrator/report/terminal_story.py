@@ -33,7 +33,7 @@ from orchestrator.report.trace import shown
 
 MAX_ROWS = 40  # changes shown at one checkpoint, unless verbose
 _LABEL = 8  # columns of the first word of a row
-_COLOURS = {
+COLOURS = {
     Kind.APPEARED: "green",
     Kind.GREW: "green",
     Kind.WENT: "red",
@@ -79,7 +79,7 @@ def lines(moments: Sequence[Moment], page: int, end: str, width: int, paint: Pai
         max([len(row.pages) for row in rows] + [len("page")]),
         max([len(row.rss) for row in rows] + [len("RSS")]),
     )
-    result = [paint(_heading(widths), "dim")] if rows else []
+    result = [paint(cut(_heading(widths), width), "dim")] if rows else []
     for moment, table in zip(moments, tables, strict=True):
         result += _title(moment, widths, end, paint)
         result += _body(moment, table, widths, paint, verbose)
@@ -122,7 +122,7 @@ def _label(word: str) -> str:
 
 
 def _numbered(moment: Moment) -> str:
-    return f"{moment.checkpoint.index} {clean(moment.checkpoint.name, 64)}"
+    return f"{moment.checkpoint.index} {cut(clean(moment.checkpoint.name, 64), 40)}"
 
 
 def _title(moment: Moment, widths: _Widths, end: str, paint: Paint) -> list[str]:
@@ -133,7 +133,7 @@ def _title(moment: Moment, widths: _Widths, end: str, paint: Paint) -> list[str]
     if moment.file and moment.fresh.startswith("new"):
         parts.append(f"{moment.fresh}, pid {checkpoint.pid}")
     if moment.file:
-        vmas, previous = _own(moment.vmas), None if moment.fresh else _own(moment.previous)
+        vmas, previous = own(moment.vmas), None if moment.fresh else own(moment.previous)
         parts.append(plural(len(vmas), "mapping"))
         parts.append(_total("", _mapped(vmas), None if previous is None else _mapped(previous)))
         now = resident(vmas)
@@ -145,7 +145,7 @@ def _title(moment: Moment, widths: _Widths, end: str, paint: Paint) -> list[str]
     return [paint(name, "bold", *bad) + rows[0][len(name) :], *rows[1:]]
 
 
-def _own(vmas: Iterable[Vma]) -> list[Vma]:
+def own(vmas: Iterable[Vma]) -> list[Vma]:
     """Without [vsyscall]: /proc shows it everywhere, but no mm has it (and VmSize does not count it)."""
     return [vma for vma in vmas if vma.name != "[vsyscall]"]
 
@@ -161,8 +161,8 @@ def _mapped(vmas: Iterable[Vma]) -> int:
 def _summary(moment: Moment, width: int) -> list[str]:
     """The whole address space on one line: the program, its heap and stack, then the libraries."""
     sizes: dict[str, int] = {}
-    for vma in _own(moment.vmas):
-        name = _name(vma)
+    for vma in own(moment.vmas):
+        name = name_of(vma)
         sizes[name] = sizes.get(name, 0) + vma.size
     first = next(iter(sizes), "")
     order = [first, "[heap]", "[stack]", "anonymous"]
@@ -178,7 +178,8 @@ def _summary(moment: Moment, width: int) -> list[str]:
     return [cut("  " + items[0], width)] if items else []
 
 
-def _name(vma: Vma) -> str:
+def name_of(vma: Vma) -> str:
+    """A mapping's name for people: the file without its folder, the kernel's own names, "anonymous"."""
     name = vma.name.rsplit("/", 1)[1] if vma.name.startswith("/") else vma.name
     if name.startswith("[") and vma.name.startswith("/"):  # a file must not look like the kernel's own names
         name = vma.name
@@ -187,8 +188,8 @@ def _name(vma: Vma) -> str:
 
 def _table(moment: Moment, page: int, verbose: bool) -> list[_Row]:
     if moment.fresh:
-        every = _own(moment.vmas) if verbose else []
-        return [_Row("", vma, str(vma.size // page), _one_rss(vma), _name(vma)) for vma in every]
+        every = own(moment.vmas) if verbose else []
+        return [_Row("", vma, str(vma.size // page), _one_rss(vma), name_of(vma)) for vma in every]
     shown = [change for change in moment.changes if verbose or not _is_quiet(change)]
     groups = itertools.groupby(shown, key=lambda change: (None if verbose else _loaded(change)) or id(change))
     return [row for _, group in groups for row in _group(list(group), page)]
@@ -207,9 +208,9 @@ def _group(changes: list[Change], page: int) -> list[_Row]:
         return [row for change in changes for row in _rows(change, page)]
     whole = dataclasses.replace(vmas[0], end=vmas[-1].end, perms="")
     total = resident(vmas)
-    name = f"{_name(whole)}, {len(vmas)} mappings"
+    name = f"{name_of(whole)}, {len(vmas)} mappings"
     rss = "?" if total is None else size(total)
-    return [_Row(Kind.APPEARED, whole, f"{whole.size // page:+d}", rss, name, _COLOURS[Kind.APPEARED])]
+    return [_Row(Kind.APPEARED, whole, f"{whole.size // page:+d}", rss, name, COLOURS[Kind.APPEARED])]
 
 
 def _is_quiet(change: Change) -> bool:
@@ -220,7 +221,7 @@ def _is_quiet(change: Change) -> bool:
 def _quiet(found: Iterable[Change]) -> list[str]:
     totals: dict[str, int] = {}
     for change in filter(_is_quiet, found):
-        name = _name(change.vma)
+        name = name_of(change.vma)
         if change.rss_before is not None and change.rss_after is not None:
             totals[name] = totals.get(name, 0) + change.rss_after - change.rss_before
     return [f"{name} RSS {plus(count)}" for name, count in totals.items()]
@@ -228,8 +229,8 @@ def _quiet(found: Iterable[Change]) -> list[str]:
 
 def _rows(change: Change, page: int) -> list[_Row]:
     """One row, and for a split or a merge one more for each part."""
-    colour = _COLOURS.get(change.kind, "yellow")
-    name = _name(change.vma) + _remark(change)
+    colour = COLOURS.get(change.kind, "yellow")
+    name = name_of(change.vma) + _remark(change)
     pages = f"{change.bytes // page:+d}" if change.bytes else "="
     if change.kind is Kind.SPLIT:
         head, parts, word = change.before, change.after, "  into"
@@ -277,6 +278,8 @@ def _row(row: _Row, widths: _Widths, paint: Paint) -> list[str]:
         f" {size(row.vma.size):>{widths.size}} {row.pages:>{widths.pages}} {row.rss:>{widths.rss}}"
     )
     line = (paint(start, row.colour) if row.colour else start) + rest
+    if len(start) + len(rest) > widths.line:  # numbers that no real kernel prints
+        return [line for text in (f"{start}{rest}", row.name) for line in wrap(text, widths.line, "", _label(""))]
     if not row.name:
         return [line]
     if len(start) + len(rest) + 2 + columns(row.name) <= widths.line:
@@ -294,7 +297,7 @@ def _trace(moment: Moment, width: int, paint: Paint, verbose: bool) -> list[str]
             continue
         counts = [f"{count} {clean(word, 64)}" if word.endswith(")") else plural(count, word)
                   for word, count in window.counts]  # fmt: skip
-        name = f"{clean(window.name, 64)}{'' if window.closed else ' (open)'}: "
+        name = f"{cut(clean(window.name, 64), 40)}{'' if window.closed else ' (open)'}: "
         result += flow(counts or ["nothing"], width, _label("trace") + name, _label(""), gap=", ")
         if verbose:
             result += [cut(_label("") + clean(call), width) for call in shown(window.calls)]

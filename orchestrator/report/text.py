@@ -55,24 +55,41 @@ def columns(text: str) -> int:
 
 
 def wrap(text: str, width: int, first: str = "", then: str | None = None) -> list[str]:
-    """Cleaned text as lines of at most ``width`` columns; a longer word stays whole.
+    """Cleaned text as lines of at most ``width`` columns; a longer word is broken.
 
     The first line begins with ``first``, the others with ``then`` (default: as far indented).
     """
     return flow(text.split(), width, first, then, gap=" ")
 
 
-def flow(items: Iterable[str], width: int, first: str = "", then: str | None = None, gap: str = "  ") -> list[str]:
-    """As ``wrap``, for items which are never broken, with ``gap`` between them."""
+def flow(items: Iterable[str], width: int, first: str = "", then: str | None = None, gap: str = "  ", *,
+         whole: bool = False) -> list[str]:
+    """As ``wrap``, for items with ``gap`` between them, which are broken only if they are longer than a line; with
+    ``whole`` not even then: what is there to be copied."""
     indent = " " * columns(first) if then is None else then
     lines, line, empty = [], first, True
     for item in items:
-        if not empty and columns(line + gap + item + gap.rstrip()) > width:
-            lines.append((line + gap).rstrip())
+        begun = not empty or columns(line) > columns(indent)
+        if begun and columns(line + ("" if empty else gap) + item + gap.rstrip()) > width:
+            lines.append((line if empty else line + gap).rstrip())
             line, empty = indent, True
         line += item if empty else gap + item
         empty = False
+        while not whole and columns(line) > width and columns(indent) < width:
+            kept = _fitting(line, width)
+            lines.append(line[:kept])
+            line = indent + line[kept:]
     return [*lines, line.rstrip()]
+
+
+def _fitting(text: str, width: int) -> int:
+    """How many characters of a text that is longer fill ``width`` columns: at least one."""
+    used = 0
+    for number, char in enumerate(text):
+        used += columns(char)
+        if used > width:
+            return max(number, 1)
+    return len(text)
 
 
 def cut(text: str, width: int) -> str:
@@ -129,8 +146,18 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def wants_colour(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether to colour what goes to ``stream``: a terminal, and NO_COLOR (no-color.org) not set."""
-    return not environment.get("NO_COLOR") and is_terminal(stream, environment)
+    """Whether to colour what goes to ``stream``: a terminal, and neither NO_COLOR (no-color.org) nor CLICOLOR=0. With
+    FORCE_COLOR or CLICOLOR_FORCE also what is no terminal: a CI's log that shows colours. NO_COLOR wins."""
+    if environment.get("NO_COLOR"):
+        return False
+    if any(environment.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+        return True
+    return environment.get("CLICOLOR") != "0" and is_terminal(stream, environment)
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Whether ``stream`` can show more than ASCII."""
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "") in ("utf8", "utf16", "utf32")
 
 
 def is_terminal(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:

@@ -13,8 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from orchestrator import progress
 from orchestrator.symbols.index import FORMAT, Damaged, Index, decode, encode
 
@@ -113,6 +111,8 @@ class Shelf:
     @contextlib.contextmanager
     def _building(self, build_id: str, name: str) -> Iterator[None]:
         """Held by who builds an index; others wait, and say so."""
+        from filelock import FileLock  # it loads asyncio: not for who only looks up what is there
+
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / f"{build_id}.lock")

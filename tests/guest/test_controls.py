@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import NEWEST, OLDEST
 
-from orchestrator import experiment, host, inspector, recording, scenario, session
+from orchestrator import experiment, host, inspector, judgement, recording, scenario, session
 from orchestrator.inspector import Inspector
 from orchestrator.machine.guest import Guest
 from orchestrator.model import Case, Control, Outcome, Scenario, Settings
@@ -40,7 +40,7 @@ def outcome_under(case: Case, control: Control, prepared: Prepared, guest: Guest
     with recording.recorded(record, directory):
         program = experiment.compile_case(case, prepared)
         session.Session(case, directory, record, limits, time.monotonic() + limits.total, looking).run(guest, program)
-    experiment.judge(record, directory, wanted)
+    judgement.judge(record, directory, wanted)
     assert record.ending_detail == "", record.ending_detail
     errors = {f.id: f.message for f in record.findings if f.outcome in (Outcome.ERROR, Outcome.SKIP)}
     assert not errors, errors

@@ -10,7 +10,7 @@ from locked_lab import LockedLab
 from typer.testing import CliRunner, Result
 
 from orchestrator import resources
-from orchestrator.cli import image
+from orchestrator.cli import app, image
 from orchestrator.errors import LabError
 from orchestrator.model import PieceKind
 from orchestrator.pieces import Store, lock
@@ -27,7 +27,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
 
 
 def run(*words: str, answer: str = "") -> Result:
-    return CliRunner().invoke(image.app, words, input=answer)
+    return CliRunner().invoke(app.image, words, input=answer)
 
 
 def failed(result: Result) -> LabError:

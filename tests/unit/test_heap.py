@@ -14,12 +14,12 @@ from heap_image import document, load, parsed
 
 from orchestrator.collect import heap_values as values
 from orchestrator.collect.heap import parse
-from orchestrator.collect.heap_values import Heap, HeapEvidence
+from orchestrator.collect.heap_values import STATES, Heap, HeapEvidence
 from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.collect.ptmalloc import records
 from orchestrator.collect.ptmalloc.model import Arena, Walk
 from orchestrator.collect.ptmalloc.snapshot import Snapshot
-from orchestrator.heap_objects import STATES, Heaps
+from orchestrator.heap_objects import Heaps
 from orchestrator.observed import Observed, Row
 
 
@@ -120,7 +120,7 @@ def test_sums_and_tops_are_those_of_the_chunks(version: str, name: str) -> None:
     assert (sums["chunks"], sums["bytes"]) == (len(every), sum(chunk.size for chunk in every))
     for letter, state in STATES.items():
         chosen = [chunk for chunk in every if chunk.state == letter]
-        assert (sums[state], sums[f"{state}_bytes"]) == (len(chosen), sum(chunk.size for chunk in chosen))
+        assert (sums[state.name], sums[f"{state.name}_bytes"]) == (len(chosen), sum(chunk.size for chunk in chosen))
         assert list(evidence.chunks_in(letter)) == chosen
     for arena in evidence.arenas:
         top = [c.size for heap in arena.heaps for c in heap.chunks() if c.state == "T"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -98,6 +99,12 @@ def test_the_schema_describes_every_field() -> None:
         lambda data: data["cases"][0].update(exit_code="0"),
         lambda data: data["cases"][0].update(booted=1),
         lambda data: data["cases"][0].update(first=None),
+        lambda data: data["cases"][0].update(detail=5),
+        lambda data: data["cases"][0].update(seconds=math.inf),
+        lambda data: data["cases"][0].update(counts={"PASS": "x"}),
+        lambda data: data["cases"][0].update(failing=[
+            {"id": 5, "claim": "", "at": "", "outcome": "FAIL", "message": ""}]),
+        lambda data: data.update(seconds=math.nan),
         lambda data: data["pairs"].clear(),
         lambda data: data["options"].update(settings=None),
         lambda data: data.pop("cases"),

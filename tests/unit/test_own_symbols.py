@@ -11,7 +11,8 @@ from pieces_samples import bzimage, elf, images, vmlinux
 
 from orchestrator.errors import UsageError
 from orchestrator.model import Kernel, Symbols, Userland
-from orchestrator.pieces import Store, own_symbols, user_kernel, user_userland
+from orchestrator.pieces import Store, own_symbols
+from orchestrator.pieces.user import user_kernel, user_userland
 from orchestrator.prepare import check_vmlinux, find_kernel, find_symbols
 
 ID = bytes(range(20))

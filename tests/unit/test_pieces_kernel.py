@@ -9,7 +9,8 @@ import pytest
 from pieces_samples import bzimage, deb, file, module, unpack_cpio, vmlinux
 
 from orchestrator.errors import PieceError, UsageError
-from orchestrator.pieces import kernel, user_kernel, user_userland
+from orchestrator.pieces import kernel
+from orchestrator.pieces.user import user_kernel, user_userland
 
 RELEASE = "6.12.1-cloud-amd64"
 TREE = f"usr/lib/modules/{RELEASE}"

@@ -22,7 +22,8 @@ class Flaw:
 
 @dataclass
 class Walk:
-    """The chunks of one stretch of memory in their order. ``states``: one letter each, see WALK_STATES."""
+    """The chunks of one stretch of memory in their order. ``states``: one letter each, see
+    collect/heap_values.py."""
 
     arena: int  # its arena's address
     info: int  # its heap_info; 0 in main_arena
@@ -56,12 +57,6 @@ class Walk:
         self.addresses.pop()
         self.states.pop()
         self.flags = self.flags[:-1]
-
-
-WALK_STATES = {  # of a chunk, by the letter in "states"
-    "u": "in use", "t": "in a thread's cache", "f": "in a fastbin", "n": "in the unsorted bin", "s": "in a small bin",
-    "l": "in a large bin", "T": "the top chunk", "p": "a fencepost", "?": "free, but in no list",
-}  # fmt: skip
 
 
 @dataclass

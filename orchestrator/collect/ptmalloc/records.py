@@ -7,7 +7,7 @@
 | arena | the numbers of a malloc_state by their own names, its binmap; `mutex` ≠ 0: stopped within malloc |
 | heap_info | of a thread's arena: address, ar_ptr, prev, size, mprotect_size; oldest first |
 | heap | one walk: [start, end), reserved_end, `first` chunk, how many `chunks`; `tail` is what it ended at (top, fence, "" = broken); `guessed`: nothing but the walk itself says that a chunk begins at `first` |
-| chunks | of the heap before: from `first` on, size words with their flags, a letter each (model.WALK_STATES) |
+| chunks | of the heap before: from `first` on, size words with their flags, a letter each (heap_values.STATES) |
 | bin, tcache | lists that hold something, in order; `from`: the place of this line's first chunk, `length` of all |
 | back | of the broken bin before: chunks that only its other end leads to |
 | mmapped | chunks with a mapping of their own, which is [start, end) |

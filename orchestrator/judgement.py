@@ -1,0 +1,69 @@
+"""`lab check` from end to end, and the last step of every run: evidence × scenario → findings and outcome."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from orchestrator import evaluate, fingerprint, scenario
+from orchestrator.collect import environment
+from orchestrator.errors import LabError, UsageError
+from orchestrator.model import Ending, Outcome, Scenario
+from orchestrator.observations import Observations
+from orchestrator.observed import ObservationError
+from orchestrator.rundir import RunDirectory, RunRecord
+
+
+def find_scenario(name: str) -> Scenario:
+    """A scenario by name, folder or C file. Raises UsageError with the nearest names."""
+    return scenario.find(name, scenario.folders())
+
+
+def check(path: Path, name: str | None) -> tuple[RunRecord, RunDirectory]:
+    """Evaluates a run directory again with the scenario as it is now. Writes nothing."""
+    directory = RunDirectory.open(path)
+    record = directory.load()
+    wanted = _scenario_again(record) if name is None else find_scenario(name)
+    judge(record, directory, wanted)
+    if not wanted.plain and record.case.get("fingerprint") not in (None, fingerprint.of_program(wanted)):
+        record.messages.append(f"the program or the settings of {wanted.name} have changed since: this is evidence of "
+                               "what they were")
+    return record, directory
+
+
+def judge(record: RunRecord, directory: RunDirectory, wanted: Scenario) -> None:
+    """Fills in findings and outcome. A run that ended early keeps its exit code: a lost guest is
+    never a failed expectation."""
+    observed = Observations(directory, record)
+    record.environment = measured(observed)
+    record.findings = evaluate.evaluate(wanted, observed)
+    outcome = evaluate.outcome_of(record.findings, wanted)
+    if record.ending is not Ending.COMPLETED:
+        record.outcome = Outcome.ERROR
+        return
+    record.outcome = outcome
+    record.exit_code = {Outcome.PASS: 0, Outcome.SKIP: 0, Outcome.FAIL: 1, Outcome.ERROR: 3}[outcome]
+
+
+def measured(observed: Observations) -> dict[str, Any]:
+    """What the guest is, as measured in it; what could not be measured is left out."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(LabError, ObservationError):
+        uname = environment.parse_uname(observed.document("evidence/environment/uname"))
+        found.update(release=uname.release, version=uname.version, machine=uname.machine)
+    for name, read in (("glibc", observed.glibc), ("page_size", observed.page_size)):
+        with contextlib.suppress(LabError, ObservationError):
+            value = read().value
+            found[name] = value if isinstance(value, int) else str(value)
+    return found
+
+
+def _scenario_again(record: RunRecord) -> Scenario:
+    """The scenario of a record: the file that it was, else the lab's of that name; a plain program needs none."""
+    name, source = record.case.get("scenario"), record.case.get("source")
+    if not isinstance(name, str) or not isinstance(source, str):
+        raise UsageError("the record does not name its scenario", "give one with --scenario")
+    if record.case.get("plain"):
+        return Scenario(name=name, summary="", directory=Path(), programs=(), plain=True)
+    return find_scenario(source if Path(source).is_file() else name)
