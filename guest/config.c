@@ -150,12 +150,6 @@ static void take_symbol(struct run *r, char *rest)
 	strings_add(r, &r->symbols, copy, strlen(copy));
 }
 
-static void take_last(struct run *r, char *rest)
-{
-	(void)rest;
-	r->last = true;
-}
-
 static void take_stdin(struct run *r, char *rest)
 {
 	r->input_len = (size_t)number(r, rest, INPUT_MAX);
@@ -312,7 +306,7 @@ void configure(struct run *r)
 		{ "file", take_file }, { "arg", take_arg }, { "env", take_env },
 		{ "rlimit", take_rlimit }, { "sysctl", take_sysctl }, { "sysfs", take_sysfs },
 		{ "symbol", take_symbol }, { "limit", take_limit }, { "stdin", take_stdin },
-		{ "trace", take_trace }, { "last", take_last },
+		{ "trace", take_trace },
 	};
 	char line[LINE_SIZE], *rest, *name;
 	size_t i;

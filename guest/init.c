@@ -11,6 +11,8 @@
  *	LAB: fail <text>	the guest cannot work; what the kernel must have; power off
  *	LAB: ready <ms>		port 22 listens, so many milliseconds after the kernel's start
  *	LAB: saved <ms>		... but has no keys: it is made to be saved, and waits
+ *	LAB: port 1		the host's virtio port is open: labrun can be started through it
+ *	LAB: gone <text>	the labrun there ended without a last word
  *	LAB: own <ms>		this guest has what makes it one of its own (own.c)
  */
 #define _GNU_SOURCE
@@ -45,6 +47,7 @@
 #include <unistd.h>
 
 #include "own.h"
+#include "port.h"
 
 #define ADDRESS		"10.0.2.15"	/* QEMU's user-mode network gives it to its guest */
 #define NETMASK		"255.255.255.0"
@@ -58,6 +61,8 @@
 
 static pid_t sessions[SESSIONS];
 static size_t nr_sessions;
+static int port = -1;		/* the host's; -1: there is none */
+static pid_t port_session;	/* the labrun that has it; 0: none */
 
 static void say(const char *word, const char *fmt, va_list ap)
 {
@@ -361,6 +366,13 @@ static void reap(void)
 	int status;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == port_session) {
+			port_session = 0;
+			if (WIFSIGNALED(status))
+				announce("gone", "labrun was ended by signal %d", WTERMSIG(status));
+			else if (WEXITSTATUS(status))
+				announce("gone", "labrun ended with status %d", WEXITSTATUS(status));
+		}
 		for (size_t i = 0; i < nr_sessions; i++) {
 			if (sessions[i] != pid)
 				continue;
@@ -400,20 +412,36 @@ static int watch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void take_port(short events)
+{
+	if (events & POLLIN) {
+		port_session = port_labrun(port);
+		if (port_session < 0)
+			warn("no process for labrun: %s", strerror(errno));
+	}
+	if (port_session <= 0 && (events & (POLLIN | POLLHUP | POLLERR | POLLNVAL))) {
+		port_session = 0;
+		port = -1;	/* the host has left, or nothing works any more */
+	}
+}
+
 static noreturn void serve(const char *dropbear, int listener, int signals)
 {
 	while (true) {
 		struct pollfd p[] = {
 			{ .fd = signals, .events = POLLIN },
 			{ .fd = nr_sessions < SESSIONS ? listener : -1, .events = POLLIN },
+			{ .fd = port_session ? -1 : port, .events = POLLIN },
 		};
 
-		if (poll(p, 2, -1) < 0)
+		if (poll(p, 3, -1) < 0)
 			continue;
 		if (p[0].revents)
 			take_signals(signals);
 		if (p[1].revents)
 			accept_one(dropbear, listener);
+		if (p[2].revents)
+			take_port(p[2].revents);
 	}
 }
 
@@ -432,17 +460,22 @@ static void run(const char *program, const char *argument)
 /* Whoever was restored from a saved state starts over, with a layout and random bytes of its own. */
 static noreturn void start_over(int listener)
 {
-	char number[16];
+	char numbers[2][16];
 
-	snprintf(number, sizeof(number), "%d", listener);
+	snprintf(numbers[0], sizeof(numbers[0]), "%d", listener);
+	snprintf(numbers[1], sizeof(numbers[1]), "%d", port);
 	fcntl(listener, F_SETFD, 0);
-	execle("/init", OWN, number, NULL, (char *[]){ NULL });
+	if (port >= 0)
+		fcntl(port, F_SETFD, 0);
+	execle("/init", OWN, numbers[0], numbers[1], NULL, (char *[]){ NULL });
 	fail("init cannot be executed once more: %s", strerror(errno));
 }
 
 static noreturn void go_on(int listener)
 {
 	fcntl(listener, F_SETFD, FD_CLOEXEC);
+	if (port >= 0)
+		fcntl(port, F_SETFD, FD_CLOEXEC);
 	announce("own", "%llu", (unsigned long long)uptime_ms());
 	serve(find_dropbear(), listener, watch_signals());
 }
@@ -457,8 +490,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "init: only as process 1 of a guest of the lab\n");
 		return 2;
 	}
-	if (argc == 2 && !strcmp(argv[0], OWN))
+	if (argc == 3 && !strcmp(argv[0], OWN)) {
+		port = atoi(argv[2]);
 		go_on(atoi(argv[1]));
+	}
 	signals = watch_signals();
 	open_console();
 	uname(&u);
@@ -471,11 +506,14 @@ int main(int argc, char **argv)
 	network();
 	dropbear = find_dropbear();
 	listener = listen_ssh();
+	port = port_open();
+	if (port >= 0)
+		announce("port", "1");
 	announce("ready", "%llu", (unsigned long long)uptime_ms());
 	if (access(HOST_KEY, R_OK) < 0) {	/* the host saves this guest, for others to go on from */
 		const char *problem;
 
-		run("/lab/labrun", "symbols");
+		run("/lab/labrun", "prepare");
 		announce("saved", "%llu", (unsigned long long)uptime_ms());
 		problem = become_own();
 		if (problem)

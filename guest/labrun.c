@@ -63,11 +63,14 @@ static void prepare_case(struct run *r)
 		return;
 	}
 	strcpy(r->case_dir, "/case");
+	r->first = access(LOCK_FILE, F_OK) < 0;
 	mkdir(r->case_dir, 0755);	/* before the lock's file, whose age remains.c compares */
 	lock_guest(r);
 	umount2(r->case_dir, MNT_DETACH);
-	clean_guest(r->case_dir);
-	remains_look();
+	if (!r->last) {
+		clean_guest(r->case_dir);
+		remains_look();
+	}
 	if (mount("case", r->case_dir, "tmpfs", 0, "mode=0755") < 0)
 		die(r, "system", "cannot mount a tmpfs at %s: %s", r->case_dir, strerror(errno));
 }
@@ -275,6 +278,7 @@ static int run(struct run *r)
 {
 	protect_self(r);
 	wire_frame("hello", NULL, 0, "proto=%d", PROTOCOL);
+	r->last = wire_take_line("last");
 	prepare_case(r);
 	r->kmsg_fd = kmsg_open();
 	if (r->kmsg_fd < 0)
@@ -321,8 +325,10 @@ int main(int argc, char **argv)
 		wire_frame("bye", NULL, 0, NULL);
 		return host_gone;
 	}
-	if (!strcmp(mode, "symbols") && argc == 2)
+	if (!strcmp(mode, "prepare") && argc == 2) {
+		trace_prepare();
 		return symbols_save();
-	fprintf(stderr, "labrun: started by the lab as: labrun run | labrun probe | labrun symbols\n");
+	}
+	fprintf(stderr, "labrun: started by the lab as: labrun run | labrun probe | labrun prepare\n");
 	return 2;
 }

@@ -58,7 +58,9 @@ struct run {
 	struct resource_limit rlimits[16];
 	size_t nr_rlimits;
 	struct limits limit;
-	bool fixed_input, last;	/* nothing runs in this guest after the program */
+	bool fixed_input;
+	bool first;	/* no other program ran in this guest before */
+	bool last;	/* ... nor will one after it */
 	char *input;
 	size_t input_len, input_off;
 	char warnings[4096];
@@ -100,6 +102,7 @@ void wire_frame(const char *type, const void *data, size_t len, const char *keys
 	PRINTF(4, 5);
 void wire_note(pid_t pid, pid_t tid, const char *fmt, ...) PRINTF(3, 4);
 bool wire_line(char *line, size_t size);
+bool wire_take_line(const char *wanted);
 bool wire_try_line(char *line, size_t size);
 bool wire_payload(void *data, size_t len);
 bool wire_fill(void);
@@ -137,6 +140,7 @@ void symbols_print(void (*print)(const char *fmt, ...));
 
 /* trace.c, trace_send.c */
 void trace_line(struct run *r, char *what, char *rest);
+void trace_prepare(void);
 void trace_open(struct run *r);
 void trace_watch(struct run *r, pid_t pid);
 void trace_descriptors(struct run *r);

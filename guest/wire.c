@@ -128,6 +128,21 @@ bool wire_line(char *line, size_t size)
 	return true;
 }
 
+/* Whether the host's next line is that one; it is taken then. */
+bool wire_take_line(const char *wanted)
+{
+	size_t len = strlen(wanted);
+	char line[LINE_SIZE];
+
+	while (!memchr(in.data + in.start, '\n', in.end - in.start))
+		if (host_gone || in.end - in.start == sizeof(in.data) || !wire_fill())
+			return false;
+	if (in.end - in.start <= len || memcmp(in.data + in.start, wanted, len) ||
+	    in.data[in.start + len] != '\n')
+		return false;
+	return wire_try_line(line, sizeof(line));
+}
+
 bool wire_payload(void *data, size_t len)
 {
 	char *to = data;

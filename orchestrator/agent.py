@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator import resources, toolchain
 from orchestrator.pieces import cpio
 
-INIT = ("init.c", "own.c")  # all others are labrun
+INIT = ("init.c", "own.c", "port.c")  # all others are labrun
 FLAGS = ("-O2", "-static", "-Wextra", "-s")
 
 

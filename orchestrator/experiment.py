@@ -86,7 +86,7 @@ def command_line(request: Request) -> str:
     settings = recording.merge(wanted.settings, request.settings)
     recipe = prepare(_with_append(request.choice, settings)).recipe
     parts = map(str, recipe.initramfs)
-    command = shlex.join(qemu.command(recipe.emulator.argv, recipe.machine("INITRAMFS"), qemu.Channels(3, 4)))
+    command = shlex.join(qemu.command(recipe.emulator.argv, recipe.machine("INITRAMFS"), qemu.Channels(3, 4, 5)))
     return f"{command}\n# INITRAMFS is the concatenation of: {shlex.join(parts)} and the run's keys"
 
 

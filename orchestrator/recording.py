@@ -114,6 +114,8 @@ def keep_console(guest: Guest, record: RunRecord) -> None:
         record.emulator.update(accelerator=guest.recipe.accelerator, reason="a guest did not boot under KVM")
     if guest.command:
         record.emulator["command"] = shlex.join(guest.command)
+    if guest.started:
+        record.emulator["link"] = "SSH" if guest.running.port is None else "virtio port"
     if guest.unusable:
         record.messages.append(f"the saved state was not used: {guest.unusable}")
     if guest.state is not None:

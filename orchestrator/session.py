@@ -23,9 +23,8 @@ from orchestrator.rundir import RunDirectory, RunRecord
 from orchestrator.toolchain import Program
 
 if TYPE_CHECKING:
-    import paramiko
-
     from orchestrator.inspector import Inspector
+    from orchestrator.machine.link import Link
 
 KILL_PATIENCE = 15.0  # seconds at reference speed for labrun to end the program and say so
 _LIMITS = {  # labrun's reasons to end a program
@@ -77,7 +76,7 @@ class Session:
         try:
             with (
                 progress.step(f"running {self._case.scenario.name}"),
-                guest.ssh.open("exec /lab/labrun run", patience=self._limits.boot) as channel,
+                guest.labrun() as channel,
             ):
                 self._send(channel, b"".join(self._orders(program)))
                 self._pump(channel)
@@ -105,6 +104,8 @@ class Session:
 
     def _orders(self, program: Program) -> Iterator[bytes]:
         case = self._case
+        if self._last:
+            yield wire.command("last")
         yield wire.file("program", 0o755, program.path.read_bytes())
         for argument in ("./program", *case.scenario.args):
             yield wire.blob(os.fsencode(argument), "arg")
@@ -119,8 +120,6 @@ class Session:
             yield wire.command("symbol", name)
         if case.scenario.trace is not None:
             yield from tracing.orders(case.scenario.trace)
-        if self._last:
-            yield wire.command("last")
         yield wire.command("start")
 
     def _environment(self) -> list[tuple[str, str]]:
@@ -132,7 +131,7 @@ class Session:
 
     # -- what labrun says ------------------------------------------------------------------------
 
-    def _pump(self, channel: paramiko.Channel) -> None:
+    def _pump(self, channel: Link) -> None:
         for frame in wire.frames(lambda size: self._receive(channel, size)):
             handler = getattr(self, f"_on_{frame.type}", None)
             if handler is None:
@@ -140,10 +139,10 @@ class Session:
             handler(frame, channel)
             if frame.type == "bye":
                 return
-        said = channel.recv_stderr(2000).decode(errors="replace") if channel.recv_stderr_ready() else "nothing"
+        said = channel.errors() or "nothing"
         raise wire.ProtocolError(f"labrun ended (or was killed) without its last word; it said: {said}")
 
-    def _receive(self, channel: paramiko.Channel, size: int) -> bytes:
+    def _receive(self, channel: Link, size: int) -> bytes:
         """Bytes from labrun. At a time limit the program is killed and labrun may finish; then LimitError."""
         while True:
             deadline = self._step_deadline if self._killed else min(self._step_deadline, self._deadline)
@@ -159,7 +158,7 @@ class Session:
             except (OSError, EOFError) as error:
                 raise GuestError(str(error) or type(error).__name__) from None
 
-    def _at_limit(self, channel: paramiko.Channel) -> None:
+    def _at_limit(self, channel: Link) -> None:
         if self._killed:
             raise LimitError(self._killed + ", and the guest did not end it in time")
         why = self._what_took_long()
@@ -175,7 +174,7 @@ class Session:
         after = f"after checkpoint {reached[-1]}" if reached else "after its start"
         return f"{after} the program reached no further checkpoint within {self._limits.step:.0f} s"
 
-    def _send(self, channel: paramiko.Channel, data: bytes) -> None:
+    def _send(self, channel: Link, data: bytes) -> None:
         channel.settimeout(max(1.0, self._step_deadline - time.monotonic()))
         try:
             channel.sendall(data)
@@ -187,11 +186,11 @@ class Session:
             return
         self._step_deadline = time.monotonic() + seconds
 
-    def _on_hello(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_hello(self, frame: wire.Frame, channel: Link) -> None:
         if frame.number("proto") != wire.PROTOCOL:
             raise wire.ProtocolError(f"labrun speaks protocol {frame.number('proto')}, not {wire.PROTOCOL}")
 
-    def _on_probe(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_probe(self, frame: wire.Frame, channel: Link) -> None:
         name = frame.attributes.get("name", "")
         if not _NAME.fullmatch(name):
             raise wire.ProtocolError(f"labrun offers the probe {name!r}")
@@ -202,20 +201,20 @@ class Session:
         if name == "warnings":
             self._record.messages += [f"guest: {line}" for line in frame.text.splitlines()[:50]]
 
-    def _on_started(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_started(self, frame: wire.Frame, channel: Link) -> None:
         for name in ("evidence/output", "kernel.log"):  # that nothing is said will be evidence as well
             self._directory.append(name, b"")
         self._step(self._limits.step)
         self._record.timings["set_up"] = self._since()
         self._save()
 
-    def _on_output(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_output(self, frame: wire.Frame, channel: Link) -> None:
         self._directory.append("evidence/output", frame.payload)
 
-    def _on_note(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_note(self, frame: wire.Frame, channel: Link) -> None:
         self._notes.append(frame.text.replace("\n", " ")[:2000])
 
-    def _on_checkpoint(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_checkpoint(self, frame: wire.Frame, channel: Link) -> None:
         name, kind = frame.attributes.get("name", ""), frame.attributes.get("kind", "")
         if not _NAME.fullmatch(name) or kind not in ("exec", "named", "stdin", "signal", "limit"):
             raise wire.ProtocolError(f"labrun announces the checkpoint {name!r} of kind {kind!r}")
@@ -232,7 +231,7 @@ class Session:
             self._record.messages.append(f"at {name} not every task had stopped: its evidence may be torn")
         progress.update(f"running {self._case.scenario.name}", f"at {name}")
 
-    def _on_file(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_file(self, frame: wire.Frame, channel: Link) -> None:
         name = wire.evidence_name(frame)
         if self._pending is not None:
             directory = self._pending.directory
@@ -252,7 +251,7 @@ class Session:
     def _exit_directory(self) -> str:
         return f"evidence/{len(self._record.checkpoints):02d}-exit"
 
-    def _on_ready(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_ready(self, frame: wire.Frame, channel: Link) -> None:
         if self._pending is None:
             raise wire.ProtocolError("labrun is ready outside a checkpoint")
         self._look_inside(self._pending)
@@ -294,7 +293,7 @@ class Session:
             "" if noted else "; it has no VMCOREINFO note, as the guest has no module qemu_fw_cfg"))
         self._step(self._limits.step)
 
-    def _on_kmsg(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_kmsg(self, frame: wire.Frame, channel: Link) -> None:
         self._directory.append("kernel.log", frame.payload.removesuffix(b"\n") + b"\n")
         for line in frame.text.splitlines():
             head, _, text = line.partition(";")
@@ -304,7 +303,7 @@ class Session:
             elif _OOM.search(text):
                 self._record.messages.append(f"kernel: {text[:300]}")
 
-    def _on_exit(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_exit(self, frame: wire.Frame, channel: Link) -> None:
         reason = frame.attributes.get("reason", "")
         code = frame.number("code") if "code" in frame.attributes else None
         signal = frame.number("signal") if "signal" in frame.attributes else None
@@ -317,14 +316,14 @@ class Session:
                           seconds=frame.number("ns") / 1e9 if "ns" in frame.attributes else 0.0)
         self._close_checkpoint(last)
 
-    def _on_error(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_error(self, frame: wire.Frame, channel: Link) -> None:
         what, said = frame.attributes.get("what", ""), frame.text[:2000]
         if what in ("sysctl", "rlimit"):
             raise UsageError(f"the guest refuses the {what} setting: {said}",
                              "see --sysctl and --ulimit in `lab run --help`")
         raise LabError(f"labrun reports {what or 'an error'}: {said}")
 
-    def _on_bye(self, frame: wire.Frame, channel: paramiko.Channel) -> None:
+    def _on_bye(self, frame: wire.Frame, channel: Link) -> None:
         self._save()
 
     def _close_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -358,7 +357,7 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
     record.program = {"sha256": program.sha256, "compiler": program.compiler, "command": list(program.command)}
     directory.save(record)
     deadline = time.monotonic() + limits.total
-    guest = Guest(recipe, limits, directory.path / "console.log", fall_back, deadline)
+    guest = Guest(recipe, limits, directory.path / "console.log", fall_back, deadline, ssh_at_once=False)
     with recording.recorded(record, directory):
         try:
             begin = time.monotonic()

@@ -10,7 +10,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from orchestrator.errors import GuestError, HostError, LimitError
 from orchestrator.host import Limits
 from orchestrator.machine import warm
 from orchestrator.machine.console import Console
+from orchestrator.machine.link import Link, SshLink
 from orchestrator.machine.monitor import Monitor
 from orchestrator.machine.recipe import Recipe, initramfs
 from orchestrator.machine.running import NEEDS, GuestEnded, Running
@@ -62,15 +63,17 @@ class Guest:
     state: Saved | None = None  # what it goes on from; None: it booted
     unusable: str = ""  # why a saved state, or the making of one, was given up
     timings: dict[str, float] = field(default_factory=dict)  # seconds by step
-    ssh: Ssh = field(init=False)
+    ssh_at_once: bool = True  # connect as the guest comes up; else when it is asked for, or where there is no port
+    _identity: Identity = field(init=False)
+    _ssh: Ssh | None = field(init=False, default=None)
     _running: Running | None = field(init=False, default=None)
     _parts: contextlib.ExitStack = field(init=False, default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Guest:
         if self.attempts:
             raise RuntimeError("a guest is entered once")
-        preparing = threading.Thread(target=_import_paramiko, daemon=True)
-        preparing.start()  # while QEMU is busy
+        if self.ssh_at_once:
+            threading.Thread(target=_import_paramiko, daemon=True).start()  # while QEMU is busy
         try:
             if not self._restored():
                 self._attempt(self._boot, "booted")
@@ -87,6 +90,24 @@ class Guest:
         if self._running is None:
             raise RuntimeError("the guest was not started")
         return self._running
+
+    @property
+    def ssh(self) -> Ssh:
+        """The SSH connection, one for everything. Raises GuestEnded or LimitError if there can be none."""
+        if self._ssh is None:
+            self._connect(time.monotonic())
+        assert self._ssh is not None
+        return self._ssh
+
+    @contextlib.contextmanager
+    def labrun(self) -> Iterator[Link]:
+        """A labrun in the guest: through the virtio port, else through SSH. Raises GuestError."""
+        port = self.running.port
+        if port is not None:
+            yield port
+            return
+        with self.ssh.open("exec /lab/labrun run", patience=self.limits.boot) as channel:
+            yield SshLink(channel)
 
     @property
     def started(self) -> bool:
@@ -170,8 +191,10 @@ class Guest:
         progress.note(f"no warm start: the saved state is not used: {why}; booting")
 
     def _make(self, states: States, key: str, place: Path) -> None:
+        begin = time.monotonic()
         try:
             warm.make(self.recipe, self.limits, self.deadline, states, place, key, self._advice(), self._is_running)
+            self._note("save", begin)
         except OSError as error:
             raise Unusable(f"it can't be kept in {states.folder}: {error.strerror}") from None
         finally:
@@ -181,13 +204,13 @@ class Guest:
 
     def _restore(self, state: State) -> None:
         begin = time.monotonic()
-        identity = new_identity()
+        self._identity = new_identity()
         limits = replace(self.limits, boot=self.limits.boot / RESTORE, silence=self.limits.silence / RESTORE)
-        running = warm.restore(self.recipe, state, identity, self.log, limits, self.deadline)
+        running = warm.restore(self.recipe, state, self._identity, self.log, limits, self.deadline)
         self._is_running(running)
         self._parts.callback(running.stop)
         self._note("restore", begin)
-        self._connect(identity, begin)
+        self._meet(begin)
 
     # -- booting ---------------------------------------------------------------------------------
 
@@ -231,8 +254,8 @@ class Guest:
 
     def _boot(self) -> None:
         begin = time.monotonic()
-        identity = new_identity()
-        with initramfs(self.recipe, identity) as initrd:
+        self._identity = new_identity()
+        with initramfs(self.recipe, self._identity) as initrd:
             machine = self.recipe.machine(f"/proc/self/fd/{initrd}")
             running = Running(self.recipe.emulator.argv, machine, self.log, inherited=(initrd,))
         self._parts.callback(running.stop)
@@ -241,7 +264,7 @@ class Guest:
         running.greet(self.limits, begin, until)
         running.await_word("ready", self.limits, begin, until, self._advice())
         self._note("cold_boot", begin)
-        self._connect(identity, begin)
+        self._meet(begin)
 
     def _is_running(self, running: Running) -> None:
         self._running, self.command = running, running.command
@@ -249,13 +272,18 @@ class Guest:
     def _note(self, step: str, begin: float) -> None:
         self.timings[step] = round(time.monotonic() - begin, 3)
 
-    def _connect(self, identity: Identity, begin: float) -> None:
+    def _meet(self, begin: float) -> None:
+        if self.ssh_at_once or self.running.port is None:
+            self._connect(begin)
+
+    def _connect(self, begin: float) -> None:
+        """SSH, within what is left of the time for a boot that began at ``begin``."""
         connecting = time.monotonic()
         deadline = min(begin + self.limits.boot, self.deadline)
         port = self.monitor.ssh_port()
         try:
-            self.ssh = Ssh(port, identity, min(60.0, max(1.0, deadline - time.monotonic())))
-            self._parts.callback(self.ssh.close)
+            self._ssh = Ssh(port, self._identity, min(60.0, max(1.0, deadline - time.monotonic())))
+            self._parts.callback(self._ssh.close)
         except (GuestError, OSError) as error:
             if time.monotonic() >= deadline:
                 raise LimitError(f"the guest was not up within {time.monotonic() - begin:.0f} s") from None

@@ -41,10 +41,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Channels:
-    """File descriptors that QEMU inherits, each the end of a connected socket pair."""
+    """File descriptors that QEMU inherits, each the end of a connected socket pair. ``port`` None: no such device."""
 
     console: int
     monitor: int
+    port: int | None = None
 
 
 def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> list[str]:
@@ -60,6 +61,7 @@ def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> li
         *network(),
         *entropy(),
         *vmcoreinfo(),
+        *port(channels),
         *incoming(machine),
     ]
 
@@ -114,6 +116,14 @@ def console(channels: Channels) -> list[str]:
 def monitor(channels: Channels) -> list[str]:
     """QMP on our socket pair."""
     return ["-chardev", f"socket,id=monitor,fd={channels.monitor}", "-mon", "chardev=monitor,mode=control"]
+
+
+def port(channels: Channels) -> list[str]:
+    """A virtio port named "lab" on our socket pair, through which init starts labrun (guest/port.c)."""
+    if channels.port is None:
+        return []
+    return ["-device", "virtio-serial-pci,max_ports=2", "-chardev", f"socket,id=port,fd={channels.port}",
+            "-device", "virtserialport,chardev=port,name=lab"]  # fmt: skip
 
 
 def network() -> list[str]:

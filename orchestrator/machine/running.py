@@ -19,6 +19,7 @@ from orchestrator.errors import GuestError, HostError, LimitError
 from orchestrator.host import Limits
 from orchestrator.machine import qemu
 from orchestrator.machine.console import Console
+from orchestrator.machine.link import Port
 from orchestrator.machine.monitor import Monitor
 from orchestrator.model import Ending
 
@@ -48,19 +49,22 @@ class Running:
                  inherited: Sequence[int] = (), heard: bytes = b"") -> None:
         console, console_far = socket.socketpair()
         monitor, monitor_far = socket.socketpair()
+        port, port_far = socket.socketpair()
         self._parts = contextlib.ExitStack()
         self._errors: IO[bytes] = self._parts.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self.console = Console(console, log, heard)
         self._parts.callback(self.console.close)
         self.monitor = Monitor(monitor)
         self._parts.callback(self.monitor.close)
-        with console_far, monitor_far:
-            channels = qemu.Channels(console_far.fileno(), monitor_far.fileno())
+        self._port = port
+        self._parts.callback(port.close)
+        with console_far, monitor_far, port_far:
+            channels = qemu.Channels(console_far.fileno(), monitor_far.fileno(), port_far.fileno())
             self.command = qemu.command(emulator, machine, channels)
             try:
                 self._process = processes.start(
                     self.command, stdout=self._errors, stderr=self._errors,
-                    pass_fds=(channels.console, channels.monitor, *inherited),
+                    pass_fds=(console_far.fileno(), monitor_far.fileno(), port_far.fileno(), *inherited),
                 )  # fmt: skip
             except BaseException:
                 console_far.close()  # else the console would wait for a QEMU that never comes
@@ -72,6 +76,12 @@ class Running:
     def pid(self) -> int:
         """QEMU's process id on this host."""
         return self._process.pid
+
+    @property
+    def port(self) -> Port | None:
+        """The way to a labrun that needs no SSH; None where init has no such port."""
+        words = self.console.words
+        return Port(self._port, lambda: words.get("gone", "")) if "port" in words else None
 
     @property
     def ended(self) -> bool:

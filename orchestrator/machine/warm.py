@@ -30,7 +30,7 @@ def key(recipe: Recipe) -> str:
     machine = replace(recipe.machine("INITRAMFS", qemu.Ram("RAM")), kernel=Path("KERNEL"))
     shaped = {
         "format": FORMAT,
-        "command": qemu.command(("QEMU",), machine, qemu.Channels(3, 4)),
+        "command": qemu.command(("QEMU",), machine, qemu.Channels(3, 4, 5)),
         "kernel": _identity(recipe.kernel.vmlinuz, recipe.kernel.piece),
         "modules": recipe.kernel.modules and _identity(recipe.kernel.modules, recipe.kernel.piece),
         "userland": _identity(recipe.userland.cpio, recipe.userland.piece),

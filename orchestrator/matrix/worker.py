@@ -224,7 +224,7 @@ class Worker:
 def _guest(order: Order, directory: RunDirectory, limits: host.Limits, deadline: float) -> SharedGuest:
     recipe = replace(order.prepared.recipe, append=order.case.settings.append)
     log = directory.path / "console.log"
-    return SharedGuest(order.boot, Guest(recipe, limits, log, order.prepared.fall_back, deadline))
+    return SharedGuest(order.boot, Guest(recipe, limits, log, order.prepared.fall_back, deadline, ssh_at_once=False))
 
 
 def _limits(order: Order) -> host.Limits:
