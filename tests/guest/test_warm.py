@@ -161,3 +161,34 @@ def test_restored_and_booted_guests_lead_to_the_same_findings(lab: Lab) -> None:
     assert warmed == cold
     symbols = [(lab.folder / name / "evidence/environment/symbols").read_text() for name in ("warm", "cold")]
     assert symbols[0] == symbols[1] != ""
+
+
+def test_a_kernel_without_the_port_is_reached_through_ssh(lab: Lab) -> None:
+    words = ("run", "brk", "-q", "--no-inspect", "-k", "6.1", "-u", "bookworm")
+    assert lab(*words, "-o", "port").returncode == 0
+    assert lab(*words, "-o", "ssh", "--append", "module_blacklist=virtio_console").returncode == 0
+    assert [lab.record(name).emulator["link"] for name in ("port", "ssh")] == ["virtio port", "SSH"]
+    found = [{(f.id, f.outcome) for f in lab.record(name).findings} for name in ("port", "ssh")]
+    assert found[0] == found[1]
+
+
+KILLER = """
+#include <signal.h>
+#include <unistd.h>
+int main(void)
+{
+	kill(getppid(), SIGKILL);	/* labrun */
+	pause();
+	return 0;
+}
+"""
+
+
+def test_a_labrun_that_is_killed_is_noticed_at_once(lab: Lab) -> None:
+    (lab.folder / "killer.c").write_text(KILLER)
+    begin = time.monotonic()
+    done = lab("run", "killer.c", "-o", "run", "--timeout", "200")
+    assert done.returncode == 4, done.stdout + done.stderr
+    record = lab.record("run")
+    assert record.ending.value == "lost-guest" and "labrun was ended by signal 9" in record.ending_detail
+    assert time.monotonic() - begin < 150

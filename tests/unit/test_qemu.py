@@ -3,7 +3,7 @@
 import itertools
 from pathlib import Path
 
-from orchestrator.machine.qemu import Channels, Machine, command
+from orchestrator.machine.qemu import Channels, Machine, Ram, command
 
 
 def argv(**changes: object) -> list[str]:
@@ -32,6 +32,22 @@ def test_tcg_gets_the_best_processor_and_kvm_the_hosts() -> None:
 def test_the_users_words_come_last_on_the_kernel_command_line() -> None:
     (line,) = after(argv(append=("panic=5", "nokaslr")), "-append")
     assert line.endswith(" panic=5 nokaslr") and line.index("panic=-1") < line.index("panic=5")
+
+
+def test_the_port_is_there_where_it_is_wanted() -> None:
+    assert not any("virtserialport" in word for word in argv())
+    machine = Machine(kernel=Path("/k"), initrd="")
+    words = command(["qemu"], machine, Channels(console=5, monitor=6, port=7))
+    assert "virtserialport,chardev=port,name=lab" in words and "socket,id=port,fd=7" in words
+
+
+def test_memory_comes_from_a_file_only_for_warm_start() -> None:
+    assert not any("memory-backend" in word for word in argv()) and "-incoming" not in argv()
+    shared, private = argv(ram=Ram("/s/ram")), argv(ram=Ram("/proc/self/fd/9", private=True))
+    (backend,) = after(shared, "-object")[:1]
+    assert backend == "memory-backend-file,id=ram,size=768M,mem-path=/s/ram,share=on" and "-incoming" not in shared
+    (backend,) = after(private, "-object")[:1]
+    assert backend.endswith(",share=off,readonly=on,rom=off") and after(private, "-incoming") == ["defer"]
 
 
 def test_channels_are_descriptors() -> None:
