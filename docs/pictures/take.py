@@ -50,7 +50,8 @@ SHOTS = (
     Shot("thread", "thread", "thread_stacks"),
     Shot("last", "last", "heap"),
 )
-TOP = Shot("report", "allocated", "address_space", until=".space-legend + p", width=1200)  # the README's: the page as it opens, with this figure
+# The README's: the steps above, and this figure.
+TOP = Shot("report", "allocated", "address_space", until=".space-legend + p", width=1200)
 
 
 def run(folder: Path) -> Path:
