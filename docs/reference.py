@@ -171,7 +171,8 @@ def described(*head: str) -> dict[str, list[str]]:
 PLAIN: dict[str, Any] = {"name": "x", "summary": "x", "claims": ["a.b"], "checkpoints": ["here"]}
 EXPECTATION: dict[str, Any] = {"id": "e", "claim": "a.b", "check": "exit_code == 0", "because": "x", "source": "x"}
 CONTROL: dict[str, Any] = {"name": "c", "fails": ["e"], "defines": {"X": 1}}
-WRONG: tuple[object, ...] = (0.001, {"-": {}}, [[]], ["\0"], [{}], "\0")  # what hardly any key takes; the first one tells its kind
+# What hardly any key takes; the first one tells its kind.
+WRONG: tuple[object, ...] = (0.001, {"-": {}}, [[]], ["\0"], [{}], "\0")
 _QUOTED = " (in quotation marks, if YAML reads it otherwise)"
 _SCALAR = "a text or a number"
 
