@@ -11,14 +11,15 @@ LAB := $(VENV)/bin/lab
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: run test lint unit browser guest bench setup packages chromium clean help
+.PHONY: run test lint unit browser guest bench soak setup packages chromium clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run [SCENARIO=brk] [ARGS=…]   set up, then run a scenario in a guest'
 	@echo 'make test                          set up, then lint, types, unit tests, pages in a browser, real guests'
-	@echo 'make bench                         boot, build and start-up, measured against bare QEMU'
-	@echo 'make clean                         remove .venv (the cache: lab image prune --all)'
+	@echo 'make bench                         boots, commands, builds, measured against bare QEMU and virtme-ng'
+	@echo 'make soak                          200 runs in a row and 16 guests at once: nothing may grow'
+	@echo 'make clean                         remove .venv and .venv-bench (the cache: lab image prune --all)'
 
 run: $(VENV)/.installed
 	@$(LAB) run $(SCENARIO) $(ARGS)
@@ -41,7 +42,10 @@ guest: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal tests/guest
 
 bench: $(VENV)/.installed-dev
-	$(VENV)/bin/python tests/benchmarks/bench.py
+	$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
+
+soak: $(VENV)/.installed-dev
+	$(VENV)/bin/python tests/benchmarks/soak.py $(ARGS)
 
 setup: $(VENV)/.installed
 
@@ -103,4 +107,4 @@ chromium: $(VENV)/.installed-dev
 	fi
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-bench

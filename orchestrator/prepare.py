@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator import accelerator, elf, progress, resources
 from orchestrator.accelerator import Accelerator
 from orchestrator.agent import agent
-from orchestrator.errors import LabError, UsageError
+from orchestrator.errors import LabError, PieceError, UsageError
 from orchestrator.machine.firstline import prints_first_line
 from orchestrator.machine.guest import Recipe
 from orchestrator.machine.saved import limit_mib
@@ -83,6 +83,8 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
     without a report. Raises UsageError, PieceError or HostError."""
     from orchestrator.pieces import Store
 
+    if choice.locked:
+        refuse_own(choice.kernel, choice.userland, choice.qemu)
     cache = resources.cache()
     store = Store(cache=cache, mirror=choice.mirror, locked=choice.locked)
     kernel_name, userland_name = _image(store, choice)
@@ -103,6 +105,14 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
     )  # fmt: skip
     return Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel,
                     choice.mirror, choice.locked)
+
+
+def refuse_own(kernel: str | None, userland: str | None, qemu: str | None) -> None:
+    """Raises UsageError for what no lock can name: files of the user's and the host's QEMU."""
+    for option, name in (("--kernel", kernel), ("--userland", userland), ("--qemu", qemu)):
+        if name is not None and (is_path(name) or (option == "--qemu" and name == "system")):
+            raise UsageError(f"{option} {name} is not in the lock, and --locked refuses whatever that does not name",
+                             "leave out --locked, or take one of the catalogue (`lab image list`)")
 
 
 def _fetch_together(store: Store, kernel: str, userland: str, qemu: str | None) -> None:
@@ -150,13 +160,23 @@ def find_userland(store: Store, name: str) -> Userland:
 
 def find_symbols(store: Store, kernel: Kernel, userland: Userland) -> Symbols:
     """The debug information of what a guest is made of: downloaded and built where it is a piece that is not there
-    yet (some 300 MiB for a kernel), looked for beside a user's own. What can't be had is in its ``missing``."""
-    of_kernel = _had(lambda: store.kernel_symbols(kernel) if kernel.piece else _own_vmlinux(kernel))
-    of_userland = _had(lambda: store.userland_symbols(userland) if userland.piece else userland.symbols or Symbols())
+    yet (some 300 MiB for a kernel), looked for beside a user's own. What can't be had is in its ``missing``; where only
+    what the lock names counts, it is a PieceError: what a run finds must not depend on what a cache happens to hold."""
+    had = _all if store.locked else _had
+    of_kernel = had(lambda: store.kernel_symbols(kernel) if kernel.piece else _own_vmlinux(kernel))
+    of_userland = had(lambda: store.userland_symbols(userland) if userland.piece else userland.symbols or Symbols())
     return replace(
         of_userland, vmlinux=of_kernel.vmlinux, vmlinux_build_id=of_kernel.vmlinux_build_id,
         pieces=(*of_kernel.pieces, *of_userland.pieces), missing=(*of_kernel.missing, *of_userland.missing),
     )  # fmt: skip
+
+
+def _all(find: Callable[[], Symbols]) -> Symbols:
+    """What was found; nothing less will do."""
+    try:
+        return find()
+    except PieceError as error:
+        raise PieceError(error.message, f"{error.hint} --no-inspect does without symbols.".strip()) from error
 
 
 def _had(find: Callable[[], Symbols]) -> Symbols:

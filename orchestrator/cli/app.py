@@ -36,6 +36,8 @@ lazy.add(app, "inspect", "inspect:inspect",
          "Show the whole story of one address at one checkpoint, from the evidence of a run, without a guest.")
 lazy.add(app, "list", "listing:list_",
          "List the scenarios; or one scenario's claims, expectations, controls and needs.")
+lazy.add(app, "compare", "compare:compare",
+         "Show what differs between runs, and the known reason of each difference, or that there is none.")
 lazy.add(app, "claims", "claims:claims",
          "Show each claim: its verdict on each kernel with each glibc, how deeply it is proved, and by which findings.")
 lazy.add(app, "new", "new:new",
@@ -49,13 +51,21 @@ lazy.add(app, "shell", "guest:shell",
          "Open an interactive shell in a fresh guest; the guest ends with it.")
 lazy.add(app, "doctor", "listing:doctor",
          "Show this host, QEMU, accelerator, tools, cache and speed, and what to do about what is wrong.")
-app.add_typer(image, name="image", help="Kernels, userlands, emulators: list, build, lock, verify, prune.")
+app.add_typer(image, name="image",
+              help="Kernels, userlands, emulators: list, build, lock, export, import, key, verify, prune.")
 lazy.add(image, "list", "image:list_",
          "Show all kernels, userlands, sysroots, emulators, symbols and images: version, locked, cached, size.")
 lazy.add(image, "build", "image:build",
          "Build pieces into the cache: those named, or all, or what a run without options needs.")
 lazy.add(image, "lock", "image:lock_",
-         "Write the exact packages of each piece to images/lock.yaml, and say what changes.")
+         "Show what changes in images/lock.yaml, the exact packages of each piece, and write it.")
+lazy.add(image, "export", "image:export_",
+         "Write the packages of locked pieces to one file, for a machine without a network: all, or those named.")
+lazy.add(image, "import", "image:import_",
+         "Bring the pieces of a bundle into the cache: each package is held against the lock, then they are built.")
+lazy.add(image, "key", "image:key",
+         "Print a short key for a CI cache of LAB_CACHE: it changes when the pieces do that a run with these options "
+         "needs.")
 lazy.add(image, "verify", "image:verify",
          "Hash everything in the cache again; what is damaged is repaired or removed (exit 3).")
 lazy.add(image, "prune", "image:prune",

@@ -23,6 +23,7 @@ def claims(
     claim: Annotated[list[str] | None, typer.Option("--claim", "-c", help="A claim, or a glob (repeatable).")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write it there as JSON; - is stdout.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write it there as a page; - is stdout.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write it there as an HTML page; - is stdout.")] = None,
     publish: Annotated[
         Path | None,
         typer.Option("--publish", help="Write claims.md and claims.json there, without this machine's paths."),
@@ -41,15 +42,19 @@ def claims(
     if publish is not None and claim:
         raise UsageError("--publish is of the whole ledger; it does not go with --claim")
     published = (publish / "claims.json", publish / "claims.md") if publish is not None else (None, None)
-    for target in (json, markdown, *published):
+    for target in (json, markdown, html, *published):
         show.check_target(target)
     ledger = _ledger(directories or [], strict=publish is not None)
     ledger = ledger.only(claim) if claim else ledger
     _write(ledger, json, markdown)
     _write(ledger.published(), *published)
+    if html is not None:
+        from orchestrator.report.html import ledger_page
+
+        show.write(html, ledger_page.render(ledger))
     if publish is not None:
         show.put(_summary(ledger))
-    elif json is None and markdown is None:
+    elif json is None and markdown is None and html is None:
         show.put(_terminal(ledger, verbose))
 
 

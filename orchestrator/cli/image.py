@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +12,14 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
+    from orchestrator.model import Piece
     from orchestrator.pieces import Store
+
+Words = list[str] | None
+Names = Annotated[Words, typer.Argument(help="Images or pieces (6.1, bookworm, kernel/6.1, symbols/kernel-6.1).")]
+WithSymbols = Annotated[
+    bool | None, typer.Option(help="With the symbols of kernels and userlands, or without; all pieces have them.")
+]
 
 _MIB = 1 << 20
 
@@ -39,15 +49,11 @@ def list_() -> None:
 
 
 def build(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Images or pieces (6.1, bookworm, kernel/6.1, symbols/kernel-6.1).")
-    ] = None,
+    names: Names = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Build everything in the catalogue; symbols too: 1.2 GiB more to download.")
     ] = False,
-    symbols: Annotated[
-        bool | None, typer.Option(help="With the symbols of kernels and userlands, or without; --all has them.")
-    ] = None,
+    symbols: WithSymbols = None,
     mirror: options.Mirror = None,
     locked: options.Locked = False,
     quiet: options.Quiet = False,
@@ -66,22 +72,101 @@ def build(
         wanted = upkeep.with_symbols(wanted) if symbols else wanted
     with options.shown(quiet):
         pieces = store.prepare(wanted)
-    for piece in pieces:
-        drift = f" (not what the lock names: {piece.drift})" if piece.drift else ""
-        typer.echo(f"{piece.kind:<9} {piece.name:<18} {piece.version:<18} {piece.path}{drift}")
+    _list(pieces)
 
 
 def lock_(
     update: Annotated[bool, typer.Option("--update", help="Also move what is locked to what the mirror has.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is asked.")] = False,
     mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the exact packages of each piece to images/lock.yaml, and say what changes."""
+    """Show what changes in images/lock.yaml, the exact packages of each piece, and write it.
+
+    Without --update nothing that is locked moves: only what the lock lacks is added.
+    """
     from orchestrator.pieces import upkeep
 
+    store = _store(mirror)
     with options.shown(quiet):
-        changes = upkeep.relock(_store(mirror), update=update)
-    typer.echo("\n".join(changes) if changes else "nothing has changed")
+        new, changes = upkeep.relocked(store, update=update)
+    typer.echo("\n".join(changes) if changes else "nothing changes")
+    if not changes or dry_run:
+        return
+    if not yes and _terminal() and not typer.confirm("write that?", default=True):
+        typer.echo("nothing was written")
+        return
+    typer.echo(f"written: {upkeep.relock(store, new)}")
+
+
+def export_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The bundle to write, NAME.tar; - is standard output.")],
+    names: Names = None,
+    symbols: WithSymbols = None,
+    mirror: options.Mirror = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write the packages of locked pieces to one file, for a machine without a network: all, or those named.
+
+    An image is its kernel, its userland and the emulator. The same lock gives the same file. What the cache lacks is
+    downloaded; so are the packages of kernels' symbols, 260 to 340 MiB each, which the cache does not keep.
+    """
+    from orchestrator.pieces import bundle, upkeep
+
+    store = _store(mirror, locked=True)
+    if names:
+        wanted = upkeep.carried(store, names)
+        wanted = upkeep.with_symbols(wanted) if symbols else wanted
+    else:
+        wanted = store.everything(with_symbols=symbols is not False)
+    with options.shown(quiet):
+        done = bundle.export(store, wanted, file)
+    typer.echo(f"{file}: {len(done.pieces)} pieces, {done.packages} packages, {done.size / _MIB:.1f} MiB\n"
+               f"SHA-256 {done.sha256}", err=str(file) == "-")  # fmt: skip
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle of `lab image export`; - is standard input.")],
+    quiet: options.Quiet = False,
+) -> None:
+    """Bring the pieces of a bundle into the cache: each package is held against the lock, then they are built.
+
+    Needs no network, nor does `lab run --locked` afterwards. After an interruption, run it again.
+    """
+    from orchestrator.pieces import bundle
+
+    store = _store(locked=True)
+    with options.shown(quiet):
+        pieces = bundle.import_(store, file)
+    _list(pieces)
+    rest = sorted(set(store.lock) - set(store.cached()))
+    typer.echo(f"of the lock, not in the cache: {', '.join(rest) or 'nothing'}")
+
+
+def key(
+    image: options.Image = None,
+    kernel: Annotated[Words, typer.Option("--kernel", "-k", help="A kernel, or a glob (repeatable).")] = None,
+    userland: Annotated[Words, typer.Option("--userland", "-u", help="A userland, or a glob (repeatable).")] = None,
+    qemu: Annotated[str | None, typer.Option("--qemu", help="An emulator; `system` and a PATH are no pieces.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All pieces of the catalogue.")] = False,
+    symbols: Annotated[bool, typer.Option(help="With the symbols of kernels and userlands, or without.")] = True,
+) -> None:
+    """Print a short key for a CI cache of LAB_CACHE: it changes when the pieces do that a run with these options needs.
+
+    It is the same on every machine. Needs neither the network nor the cache.
+    """
+    from orchestrator.pieces import upkeep
+    from orchestrator.prepare import is_path
+
+    store = _store(locked=True)
+    if everything:
+        wanted = store.everything(with_symbols=symbols)
+    else:
+        own = qemu is not None and (qemu == "system" or is_path(qemu))
+        wanted = upkeep.needed(store, image, kernel or (), userland or (), "" if own else qemu)
+        wanted = upkeep.with_symbols(wanted) if symbols else wanted
+    typer.echo(upkeep.cache_key(store, wanted))
 
 
 def verify(
@@ -116,6 +201,16 @@ def prune(
         typer.echo(f"{what} {item.path} ({item.size / _MIB:.1f} MiB): {item.reason}")
     freed = sum(item.size for item in removed) / _MIB
     typer.echo(f"{freed:.1f} MiB {'would be' if dry_run else 'were'} freed")
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _list(pieces: Iterable[Piece]) -> None:
+    for piece in pieces:
+        drift = f" (not what the lock names: {piece.drift})" if piece.drift else ""
+        typer.echo(f"{piece.kind:<9} {piece.name:<18} {piece.version:<18} {piece.path}{drift}")
 
 
 def _store(mirror: str | None = None, locked: bool = False) -> Store:

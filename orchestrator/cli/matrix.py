@@ -88,7 +88,7 @@ def matrix(
     outputs.check()
     if resume is not None:
         _refuse_others(context)
-        with _shown(quiet):
+        with shown(quiet):
             done = experiments.resume(resume, jobs)
     else:
         options.check_accelerator(accel)
@@ -99,7 +99,7 @@ def matrix(
         )  # fmt: skip
         request = experiments.Request(tuple(scenario or ()), tuple(kernel or ()), tuple(userland or ()),
                                       tuple(image or ()), chosen, output)  # fmt: skip
-        with _shown(quiet):
+        with shown(quiet):
             done = experiments.start(request)
     _report(done, outputs)
     raise typer.Exit(done.record.exit_code)
@@ -130,7 +130,7 @@ def _path(path: Path | None) -> str | None:
 
 
 @contextlib.contextmanager
-def _shown(quiet: bool) -> Iterator[None]:
+def shown(quiet: bool) -> Iterator[None]:
     """Progress on stderr: a line for every case; on a terminal, where one live line counts, not for passed ones."""
     from orchestrator import progress
     from orchestrator.progress import Event

@@ -13,7 +13,7 @@ from orchestrator.errors import LabError, PieceError, UsageError
 from orchestrator.matrix.record import Options
 from orchestrator.matrix.selection import Pair
 from orchestrator.model import Case, Kernel, PieceKind, Scenario
-from orchestrator.prepare import Choice, Prepared, find_kernel, is_path, prepare
+from orchestrator.prepare import Choice, Prepared, find_kernel, is_path, prepare, refuse_own
 from orchestrator.toolchain import Program
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def prepare_pairs(options: Options, pairs: Sequence[Pair]) -> dict[Pair, Prepare
     """What a guest of each pair is made of, or why there can be none: a piece that can't be had costs its own
     pairs only. Raises UsageError, and what went wrong where no pair at all is left."""
     pieces = store(options)
+    for pair in pairs if options.locked else ():
+        refuse_own(pair.kernel, pair.userland, options.qemu)
     _fetch_together(pieces, options, pairs)
     kernels = _kernels(pieces, options, [pair.kernel for pair in pairs])
     found: dict[Pair, Prepared | LabError] = {}

@@ -149,7 +149,7 @@ class MatrixRecord:
     started: str = ""  # ISO 8601, UTC
     state: State = State.WAITING
     seconds: float = 0.0  # wall time, all sittings
-    boots: int = 0  # of guests, failed attempts too
+    boots: int = 0  # guests that were booted or restored, failed attempts too
     exit_code: int = 3
     options: Options = field(default_factory=Options)
     scenarios: list[ScenarioRecord] = field(default_factory=list)

@@ -258,12 +258,12 @@ def _result(record: RunRecord, took: float, before: tuple[str, ...], left: str, 
     early = record.ending is not Ending.COMPLETED  # then that nothing could be evaluated is no news
     bad = (Outcome.FAIL,) if early else (Outcome.FAIL, Outcome.ERROR)
     failing = [Failing(f.id, f.claim, f.at, f.outcome, f.message) for f in record.findings if f.outcome in bad]
-    booted = sum(boot.how != "restored" for boot in record.boots)
-    up = any(boot.outcome == "ready" and boot.how != "saved" for boot in record.boots)
+    guests = [boot for boot in record.boots if boot.how != "saved" or boot.outcome != "ready"]
+    up = any(boot.outcome == "ready" for boot in guests)
     counts = Counter(finding.outcome.value for finding in record.findings)
     return Result(
         outcome=record.outcome, ending=record.ending, detail=record.ending_detail, exit_code=record.exit_code,
-        seconds=round(took, 3), boot_seconds=record.timings.get("boot"), boots=0 if before else booted,
+        seconds=round(took, 3), boot_seconds=record.timings.get("boot"), boots=0 if before else len(guests),
         before=before, residue=left, up=up, clean=clean,
         counts=dict(counts), failing=tuple(failing[:MAX_FAILING]),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from orchestrator.errors import PieceError
 from orchestrator.pieces.download import digest
 
 ARCHIVES = "archives"  # the name under which the downloaded packages are held
+FORMAT = 1  # of a finished piece's folder; raise it when an older lab could not use one, or a newer one not its
 _MANIFEST = "manifest.json"
 _STAMP = "stamp.json"
 _held: dict[Path, int] = {}  # use locks of this process, kept until it ends

@@ -31,6 +31,10 @@ class GoneError(PieceError):
     """The mirror answers, but no longer has a package in this version."""
 
 
+class OtherBytesError(PieceError):
+    """The mirror serves another file than the one that was asked for."""
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as stream:
@@ -60,7 +64,8 @@ class Archive:
         return good
 
     def fetch(self, pins: Iterable[PackagePin], find_mirror: Callable[[], str]) -> None:
-        """Brings all packages here. GoneError: the mirror lacks one; packages.UnreachableError: it can't be read."""
+        """Brings all packages here. GoneError: the mirror lacks one; OtherBytesError: it serves another file for one;
+        packages.UnreachableError: it can't be read."""
         wanted = {pin.sha256: pin for pin in pins}
         missing = [pin for pin in wanted.values() if not self.has(pin)]
         if not missing:
@@ -72,6 +77,7 @@ class Archive:
         with progress.step(name), tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as part:
             output = _download(missing, mirror, Path(part), lambda here: progress.update(name, f"{here} of {total}"))
             self._keep(missing, Path(part))
+            _refuse_others(missing, mirror, Path(part))
         self._complain(missing, mirror, output)
 
     def adopt(self, filename: str, mirror: str) -> tuple[str, int]:
@@ -113,8 +119,24 @@ class Archive:
         names = ", ".join(f"{pin.name} {pin.version}" for pin in missing[:3])
         names += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         if _GONE.search(output):
-            raise GoneError(f"{mirror} no longer serves {names}")
+            first = f" (SHA-256 {missing[0].sha256})" if len(missing) == 1 else ""
+            raise GoneError(f"{mirror} no longer serves {names}{first}")
         raise unreachable(f"can't download {names} from {mirror}", output)
+
+
+def _refuse_others(pins: list[PackagePin], mirror: str, part: Path) -> None:
+    """Raises OtherBytesError for what came whole but did not have the hash, which apt keeps as .FAILED, or the size."""
+    for pin in pins:
+        failed, arrived = part / f"{pin.sha256}.FAILED", part / pin.sha256
+        path = failed if failed.is_file() else arrived
+        if path.is_file() and (found := digest(path)) and (path == failed or found == pin.sha256):
+            raise OtherBytesError(
+                f"{mirror} serves other bytes for {pin.name} {pin.version} ({pin.filename})\n"
+                f"wanted SHA-256 {pin.sha256}, {pin.size} bytes\n"
+                f"served SHA-256 {found}, {path.stat().st_size} bytes",
+                "Nothing of it is used. Name another mirror (--mirror, LAB_DEBIAN_MIRROR); if the lock is what is "
+                "wrong: `lab image lock --update`.",
+            )
 
 
 def _download(pins: list[PackagePin], mirror: str, part: Path, tell: Callable[[str], None]) -> str:

@@ -13,7 +13,7 @@ from orchestrator.model import PackagePin, PieceKind
 from orchestrator.pieces import emulator, symbols, sysroot, userland
 from orchestrator.pieces.catalogue import Catalogue, KernelSpec
 from orchestrator.pieces.download import Archive, GoneError
-from orchestrator.pieces.lock import Locked
+from orchestrator.pieces.lock import Locked, upstream
 from orchestrator.pieces.packages import Suite, pin
 
 # The metapackage needs linux-image-VERSION; from 6.19 on that is a metapackage, too, and the files are in
@@ -50,7 +50,7 @@ class Resolver:
             roots = [*roots, _unwinder(suite)]
         pins = suite.closure(roots, follow)
         version = next(one.version for one in pins if one.name == leader)
-        return Locked(kind, name, _upstream(version), suite.name, tuple(pins), suite.expired)
+        return Locked(kind, name, upstream(version), suite.name, tuple(pins), suite.expired)
 
     def _kernel(self, spec: KernelSpec) -> Locked:
         best: tuple[str, Suite] | None = None
@@ -103,15 +103,9 @@ def _unwinder(suite: Suite) -> str:
     record = suite.records(["libgcc-s1"]).get("libgcc-s1")
     if record is None:
         raise PieceError(f"{suite.name} has no package libgcc-s1")
-    return f"libgcc-{_upstream(record['Version']).split('.')[0]}-dev"
+    return f"libgcc-{upstream(record['Version']).split('.')[0]}-dev"
 
 
 def _newer(one: str, other: str) -> bool:
     done = subprocess.run(["dpkg", "--compare-versions", one, "gt", other], check=False)
     return done.returncode == 0
-
-
-def _upstream(version: str) -> str:
-    """ "1:10.0.13+ds-0+deb13u1" -> "10.0.13"; "2.36-9+deb12u14" -> "2.36"."""
-    match = re.match(r"(?:\d+:)?(\d+(?:\.\d+)*)", version)
-    return match[1] if match else version

@@ -70,8 +70,8 @@ class Store:
         self.images = images or resources.data("images")
         self.cache = Cache(cache)
         self.archive = Archive(cache / "archives")
+        self.locked = locked
         self._mirror = mirror
-        self._locked = locked
 
     @functools.cached_property
     def catalogue(self) -> Catalogue:
@@ -80,8 +80,8 @@ class Store:
 
     @functools.cached_property
     def lock(self) -> Lock:
-        """What those names stand for."""
-        return lock.read(self.images / catalogues.LOCK)
+        """What those names stand for. Raises UsageError for a lock that is not one, or not of this catalogue."""
+        return lock.read(self.images / catalogues.LOCK, [wanted.id for wanted in self.everything()])
 
     @functools.cached_property
     def mirror(self) -> str:
@@ -232,7 +232,9 @@ class Store:
         return [*found, *(symbols_of(wanted) for wanted in found if wanted.kind in symbols.OWNERS and with_symbols)]
 
     def current(self) -> list[Locked]:
-        """What the lock names, and what was resolved in its place."""
+        """What the lock names, and unless only that counts, what was resolved in its place."""
+        if self.locked:
+            return list(self.lock.values())
         drifted = (self._drifted(wanted) for wanted in self.everything())
         return [*self.lock.values(), *(found[0] for found in drifted if found)]
 
@@ -241,7 +243,7 @@ class Store:
         listed = list(dict.fromkeys(wanted))
         pins = [pin for item in listed if item.kind is not PieceKind.SYMBOLS for pin in self._missing_pins(item)]
         with contextlib.suppress(GoneError):  # the piece that it belongs to says so, and what is done about it
-            self._fetch(pins)
+            self.fetch(pins)
         built: dict[Wanted, Piece] = {}
         with ThreadPoolExecutor(2) as pool:
             for later in (False, True):  # symbols when it is known whether what they go with has drifted
@@ -256,6 +258,8 @@ class Store:
     def known(self, wanted: Wanted) -> tuple[Locked | None, str]:
         """What a piece would be built from without asking the mirror, and why that is not the lock's."""
         locked = self.named(wanted)
+        if self.locked:
+            return locked, ""
         if locked and (self.cache.folder / entry_name(locked)).is_dir():
             return locked, ""
         return self._drifted(wanted) or (locked, "")
@@ -276,21 +280,21 @@ class Store:
 
     def _piece(self, wanted: Wanted) -> tuple[Piece, Entry]:
         locked = self.named(wanted)
-        if self._locked and locked is None:
+        if self.locked and locked is None:
             raise PieceError(
                 f"{wanted.id} is not in the lock{self._other_version(wanted)}",
                 "Leave out --locked, or run `lab image lock`.",
             )
         if locked and (entry := self.cache.get(entry_name(locked), tell=False)):
             return _as_piece(locked, entry), entry
-        if not self._locked and (drifted := self._drifted(wanted)):
+        if not self.locked and (drifted := self._drifted(wanted)):
             return self._build(*drifted)
         if locked:
             try:
                 return self._build(locked)
             except GoneError as gone:
                 reason = str(gone)
-                if self._locked:
+                if self.locked:
                     raise PieceError(
                         f"{wanted.id}: {reason}", "Leave out --locked, or run `lab image lock --update`."
                     ) from gone
@@ -304,19 +308,20 @@ class Store:
         if entry is None:
 
             def assemble(folder: Path) -> Mapping[str, str]:
-                self._fetch(what.packages)  # here: of several labs that need a piece, one downloads
+                self.fetch(what.packages)  # here: of several labs that need a piece, one downloads
                 with progress.step(f"building {what.kind} {what.name} ({what.version})"):
                     return _assembler(what)([self.archive.path(pin) for pin in what.packages], folder)
 
             entry = self.cache.build(name, {"piece": what.id, "packages": _versions(what)}, assemble)
             for pin in what.packages if what.kind is PieceKind.SYMBOLS else ():
-                if pin.size > _LARGE:
+                if pin.size > LARGE:
                     self.archive.drop(pin)
         if drift:
             progress.note(f"{what.id} is not what the lock names: {drift}", once=True)
         return _as_piece(what, entry, drift), entry
 
-    def _fetch(self, pins: Iterable[PackagePin]) -> None:
+    def fetch(self, pins: Iterable[PackagePin]) -> None:
+        """Brings packages into the cache. Raises PieceError, GoneError for a version that the mirror has no more."""
         self.cache.hold(ARCHIVES)
         try:
             self.archive.fetch(pins, lambda: self.mirror)
@@ -357,7 +362,7 @@ class Store:
 
     def _lock_key(self, wanted: Wanted) -> str:
         entries = (self.lock.get(wanted.id), self._owner(wanted))
-        return "/".join(_key(entry) for entry in entries if entry)
+        return "/".join(piece_key(entry) for entry in entries if entry)
 
 
 def _globs(name: str, pattern: str) -> bool:
@@ -374,11 +379,11 @@ def _assembler(what: Locked) -> symbols.Assemble:
     return symbols.assembler(what.name) if what.kind is PieceKind.SYMBOLS else _ASSEMBLE[what.kind]
 
 
-_LARGE = 50 << 20  # bytes: a package of debug information that is not worth keeping once its piece is built
+LARGE = 50 << 20  # bytes: a package of debug information that is not worth keeping once its piece is built
 _USERLAND_KINDS = (PieceKind.USERLAND, PieceKind.SYSROOT)
 
 
-def _key(entry: Locked) -> str:
+def piece_key(entry: Locked) -> str:
     """SHA-256 over everything that determines the piece's bytes."""
     pins = sorted((pin.name, pin.version, pin.sha256) for pin in entry.packages)
     content = [_ASSEMBLER[entry.kind], entry.kind, *pins]
@@ -387,7 +392,7 @@ def _key(entry: Locked) -> str:
 
 def entry_name(entry: Locked) -> str:
     """The name of a piece's folder in the cache."""
-    return f"{entry.kind}-{entry.name}-{_key(entry)[:16]}"
+    return f"{entry.kind}-{entry.name}-{piece_key(entry)[:16]}"
 
 
 def _versions(entry: Locked) -> list[dict[str, object]]:
@@ -395,4 +400,4 @@ def _versions(entry: Locked) -> list[dict[str, object]]:
 
 
 def _as_piece(what: Locked, entry: Entry, drift: str = "") -> Piece:
-    return Piece(what.kind, what.name, what.version, _key(what), entry.path, what.packages, drift)
+    return Piece(what.kind, what.name, what.version, piece_key(what), entry.path, what.packages, drift)

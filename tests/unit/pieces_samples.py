@@ -23,12 +23,21 @@ images:
   default: {kernel: "6.12", userland: trixie}
 """
 
-LOCK = """
+def package(name: str, version: str, sha256: str = "00" * 32, folder: str = "pool/main/x") -> str:
+    """A package of a lock, as a line of YAML."""
+    file = f"{name}_{version.partition(':')[2] or version}_amd64.deb"
+    return f"{{name: {name}, version: '{version}', sha256: '{sha256}', size: 1000, filename: {folder}/{file}}}"
+
+
+LOCK = f"""
 pieces:
-  kernel/6.1: {version: 6.1.176-1, suite: bookworm, packages: []}
-  kernel/6.12: {version: 6.12.107-1, suite: trixie, packages: []}
-  kernel/7.x: {version: 7.3.4-1~bpo13+1, suite: testing, packages: []}
-  userland/bookworm: {version: "2.36", suite: bookworm, packages: []}
+  kernel/6.1: {{version: 6.1.176-1, suite: bookworm, packages: [{package("linux-image-6.1", "6.1.176-1")}]}}
+  kernel/6.12: {{version: 6.12.107-1, suite: trixie, packages: [{package("linux-image-6.12", "6.12.107-1")}]}}
+  kernel/7.x:
+    version: 7.3.4-1~bpo13+1
+    suite: testing
+    packages: [{package("linux-image-7.3", "7.3.4-1~bpo13+1")}]
+  userland/bookworm: {{version: "2.36", suite: bookworm, packages: [{package("libc6", "2.36-9")}]}}
 """
 
 

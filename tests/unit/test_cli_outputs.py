@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,8 @@ FORMATS = {"--json": "{", "--junit": "<?xml", "--ktap": "KTAP version 1\n", "--h
 
 @pytest.fixture
 def lab(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Lab:
-    """``lab(*arguments)``: its exit code, stdout and stderr."""
+    """``lab(*arguments)``: its exit code, stdout and stderr. What it does on a signal ends with it."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["lab", *map(str, arguments)])

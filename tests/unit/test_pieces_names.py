@@ -12,7 +12,7 @@ from orchestrator.model import PackagePin, PieceKind
 from orchestrator.pieces import Store, catalogue, lock, mirror, upkeep
 from orchestrator.pieces.lock import Locked
 
-PIN = PackagePin("libc6", "2.36-9", "00" * 32, 1000, "pool/main/g/glibc/libc6.deb")
+PIN = PackagePin("libc6", "2.36-9", "00" * 32, 1000, "pool/main/g/glibc/libc6_2.36-9_amd64.deb")
 
 
 @pytest.fixture
@@ -98,20 +98,11 @@ def test_catalogue_errors_name_the_place(tmp_path: Path, old: str, new: str, mes
     assert str(tmp_path) in caught.value.message
 
 
-def test_lock_round_trip_and_changes(tmp_path: Path) -> None:
+def test_lock_round_trip(tmp_path: Path) -> None:
     old = {"userland/x": Locked(PieceKind.USERLAND, "x", "2.36", "bookworm", (PIN,), "Fri, 06 Nov")}
     lock.write(tmp_path / "lock.yaml", old)
     assert lock.read(tmp_path / "lock.yaml") == old
-    newer = PackagePin("libc6", "2.36-10", "11" * 32, 1000, PIN.filename)
-    new = {"userland/x": Locked(PieceKind.USERLAND, "x", "2.36", "bookworm", (newer,))}
-    assert lock.changes(old, new) == ["userland/x: libc6 2.36-9 → 2.36-10"]
-
-
-def test_no_lock_and_broken_lock(tmp_path: Path) -> None:
-    assert lock.read(tmp_path / "lock.yaml") == {}
-    (tmp_path / "lock.yaml").write_text("pieces: {kernel/6.1: {version: 1}}")
-    with pytest.raises(UsageError, match="is not a lock"):
-        lock.read(tmp_path / "lock.yaml")
+    assert lock.read(tmp_path / "none.yaml") == {}
 
 
 def test_locked_refuses_what_is_not_in_the_lock(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_userland_symbols(mirror: Mirror) -> None:
 
 
 def test_the_large_package_goes_once_the_piece_is_built(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_LARGE", 100)
+    monkeypatch.setattr(store, "LARGE", 100)
     found = mirror.store(mirror.kernel, mirror.symbols(mirror.kernel, mirror.debug))
     found.kernel_symbols(found.kernel("6.1"))
     assert not mirror.archive.path(mirror.debug).exists()
@@ -264,7 +264,7 @@ def test_symbols_of_another_version_do_not_count(mirror: Mirror) -> None:
     assert piece.version == "6.1.176-1" and "it has 6.1.175-1" in piece.drift
     remembered = mirror.store(*entries)
     assert remembered.known(SYMBOLS)[0] == mirror.symbols(mirror.kernel, mirror.debug)
-    moved = replace(mirror.kernel, packages=(replace(mirror.kernel.packages[0], version="6.1.177-1"),))
+    moved = replace(mirror.kernel, version="6.1.177-1", packages=(pin(f"linux-image-{RELEASE}", "6.1.177-1"),))
     assert mirror.store(moved, *entries[1:]).known(SYMBOLS) == (None, ""), "it was resolved for another kernel"
 
 
@@ -339,15 +339,19 @@ def test_relock_adds_symbols_and_leaves_the_rest(mirror: Mirror) -> None:
         def resolve(self, kind: PieceKind, name: str, owner: Locked | None) -> Locked:
             self.asked.append(f"{kind}/{name}")
             if owner is None:
-                package = pin("libc6") if kind is not PieceKind.KERNEL else pin(f"linux-image-{name}")
-                return Locked(kind, name, "1", "bookworm", (package,))
+                if kind is PieceKind.KERNEL:
+                    return Locked(kind, name, "6.1.176-1", "bookworm", (pin(f"linux-image-{name}"),))
+                leader = pin("qemu-system-x86" if kind is PieceKind.EMULATOR else "libc6")
+                return Locked(kind, name, "6.1.176", "bookworm", (leader,))
             source = symbols.source(owner)
             return Locked(kind, name, owner.version, "bookworm", (*source.beside, pin(source.name, source.version)))
 
     answer = Answer()
     found = mirror.store(mirror.kernel, mirror.symbols(mirror.kernel, OTHER))
     found.__dict__["resolver"] = answer
-    upkeep.relock(found, update=False)
+    planned, _ = upkeep.relocked(found, update=False)
+    assert "kernel/5.10" not in lock.read(mirror.images / "lock.yaml"), "nothing is written before it is shown"
+    upkeep.relock(found, planned)
     new = lock.read(mirror.images / "lock.yaml")
     assert set(new) == {wanted.id for wanted in found.everything()}
     assert new["kernel/6.1"] == mirror.kernel and "kernel/6.1" not in answer.asked
@@ -355,4 +359,4 @@ def test_relock_adds_symbols_and_leaves_the_rest(mirror: Mirror) -> None:
     answer.asked.clear()
     again = Store(mirror.cache, images=mirror.images)
     again.__dict__["resolver"] = answer
-    assert upkeep.relock(again, update=False) == [] and answer.asked == []
+    assert upkeep.relocked(again, update=False) == (new, []) and answer.asked == []

@@ -28,7 +28,7 @@ MAX_TOGETHER = 500_000  # of all of them: some 1.5 MB
 MAX_STRETCHES = 16_384  # of all that are drawn so
 MAX_SPAN = 1 << 47  # bytes of user addresses: a longer walk is none
 MAX_TEXT = 300
-MAX_CITED = 400  # lines of evidence that the page shall have
+MAX_CITED = 300  # lines of evidence that the page shall have, as many as it takes of one picture
 MAX_NUMBERS = 64  # fields of one structure
 EXACT = 1 << 53  # numbers above it are not exact in JavaScript
 

@@ -13,6 +13,8 @@
   const TOP = 6; // pixels above the first row
   const LEAST = 128; // bytes of a row
   const HEADER = 16;
+  const MOST = 0.75; // of the chunks, which must be to be seen at first
+  const CLOSER = 8; // times, from which on it is worth to leave the others out of sight
   const DENSE = 2; // pixels that a chunk of a row has on average, below which columns show the shares of their bytes
 
   /* Where the chunks end, without the top. */
@@ -45,15 +47,28 @@
       this.chosen = this.near = -1;
       this.used = used(region);
       if (keep && this.own) this.view(this.bytes, this.first);
-      else this.fit();
+      else this.begin();
+    }
+
+    /* The bytes of a row, so that positions up to `end` are to be seen. */
+    bytesFor(end) {
+      let bytes = LEAST;
+      while (Math.ceil(this.offset(bytes, Math.max(end, 1)) / bytes) > ROWS - 1) bytes *= 2;
+      return bytes;
     }
 
     /* All chunks but the top, which is often larger than all others. */
     fit() {
       this.own = false;
-      let bytes = LEAST;
-      while (Math.ceil(this.offset(bytes, Math.max(this.used, 1)) / bytes) > ROWS - 1) bytes *= 2;
-      this.view(bytes, 0);
+      this.view(this.bytesFor(this.used), 0);
+    }
+
+    /* As fit(), but where a few large chunks at the end would make all others very small, without those. */
+    begin() {
+      const most = Math.ceil((this.region.count - 1) * MOST);
+      const close = most > 0 ? this.bytesFor(this.region.at[most]) : Infinity;
+      this.fit();
+      if (this.bytes / close >= CLOSER) this.view(close, 0);
     }
 
     /* Where a position is drawn, from the beginning of the first row: rows begin at multiples of their length. */

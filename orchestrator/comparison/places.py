@@ -1,0 +1,92 @@
+"""Addresses relative to what they lie in, so that those of two runs can be compared. Pure."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+from orchestrator.model import Vma
+
+KERNEL = 0xFFFF_8000_0000_0000  # from here on addresses are the kernel's; [vsyscall] is the only user of them
+LOWEST = 1 << 32  # what is below is taken for a number
+_VERSIONED = re.compile(r"-[0-9][0-9.]*(\.so)$|\.so\.[0-9.]+$")
+
+
+def exact(count: int) -> str:
+    """Bytes without rounding, so that what differs looks so: "8204 KiB", "8 MiB"."""
+    if count % 1024 or not count:
+        return f"{count} B" if count else "0"
+    return f"{count >> 20} MiB" if count % (1 << 20) == 0 else f"{count >> 10} KiB"
+
+
+def mapping_name(name: str) -> str:
+    """A mapping's name without what differs between builds: "libc.so" for /usr/lib/…/libc.so.6 and libc-2.31.so."""
+    base = name.rpartition("/")[2] if name.startswith("/") else name
+    base = re.sub(r"^ld(-linux-x86-64)?([-.].*)?\.so(\.\d+)?$", "ld.so", base)
+    return _VERSIONED.sub(".so", base)
+
+
+def named(vmas: Sequence[Vma]) -> Iterator[tuple[str, Vma]]:
+    """Each mapping with a name that another run has too. What follows a file's data without a name is its bss; all
+    other mappings without a name are "anonymous"."""
+    before: Vma | None = None
+    for vma in vmas:
+        name = mapping_name(vma.name)
+        if not name:
+            follows = before is not None and before.end == vma.start and before.inode and before.perms[1] == "w"
+            name = f"{mapping_name(before.name)} bss" if before is not None and follows and \
+                vma.perms == "rw-p" else "anonymous"  # fmt: skip
+        yield name, vma
+        before = vma
+
+
+class Regions:
+    """The mappings of one process at one checkpoint, to say where an address lies."""
+
+    def __init__(self, vmas: Iterable[Vma], stacks: Iterable[tuple[int, int]] = ()) -> None:
+        self._named = list(named(tuple(vmas)))
+        self._starts = [vma.start for _, vma in self._named]
+        self._stacks = tuple(stacks)
+        self._bases: dict[str, int] = {}
+        for name, vma in self._named:
+            self._bases.setdefault(name, vma.start)
+
+    def place(self, address: int) -> str | None:
+        """"[heap]+0x2a0", "libc.so+0x1f", "stack block 1 - 0x40", "anonymous 8 KiB+0x10"; None: it lies in none."""
+        for number, (start, end) in enumerate(self._stacks, 1):
+            if start <= address < end:
+                return f"stack block {number} - {end - address:#x}"
+        at = bisect_right(self._starts, address) - 1
+        if at < 0:
+            return None
+        name, vma = self._named[at]
+        if address >= vma.end:
+            return f"end of {self._name(name, vma)}" if address == vma.end else None
+        if name == "[stack]":
+            return "[stack]"  # its top is random by less than a page, and what lies below moves with it
+        base = vma.start if name == "anonymous" else self._bases[name]
+        offset = address - base
+        return f"{self._name(name, vma)}+{offset:#x}" if offset else self._name(name, vma)
+
+    def _name(self, name: str, vma: Vma) -> str:
+        return f"{name} ({vma.size >> 10} KiB)" if name == "anonymous" else name
+
+
+_HEX = re.compile(r"(?<![\w.])0x[0-9a-f]{9,16}\b")
+_RANGE = re.compile(r"(?<![\w.])([0-9a-f]{8,16})-([0-9a-f]{8,16})(?= )")
+_PIDS = re.compile(r"((?:heap|kernel|proc)/)\d+")
+
+
+def relative(text: str, spaces: Sequence[Regions]) -> str:
+    """A value's text with every address in it made relative: by the first of the address spaces that has it."""
+
+    def place(address: int) -> str:
+        if address >= KERNEL:
+            return "a kernel address"
+        found = next((found for space in spaces if (found := space.place(address))), None)
+        return found or "an address outside all mappings"
+
+    text = _RANGE.sub(lambda match: place(int(match[1], 16)), text)
+    text = _HEX.sub(lambda match: place(number) if (number := int(match[0], 16)) >= LOWEST else match[0], text)
+    return re.sub(r"\.jsonl:\d+", ".jsonl", _PIDS.sub(r"\1PID", text))

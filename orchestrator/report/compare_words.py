@@ -1,0 +1,118 @@
+"""Words that all forms of a comparison share: what is one thing in several cases, claims in order, sums. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.comparison.model import VALUE_OF, Comparison, Difference, Matched, Side, Topic
+from orchestrator.report.text import plural
+
+NOT_THERE = "not there"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The same difference in several cases."""
+
+    difference: Difference
+    cases: tuple[str, ...]
+
+
+def _key(one: Difference) -> tuple[object, ...]:
+    return one.topic, one.what, one.claim, one.reasons, tuple(dict.fromkeys(spot.values for spot in one.spots))
+
+
+def shared(comparison: Comparison) -> list[Shared]:
+    """What differs in the same way in two cases or more, and is no finding."""
+    found: dict[tuple[object, ...], list[tuple[str, Difference]]] = {}
+    for case in comparison.cases:
+        for one in case.differences:
+            if one.topic is not Topic.FINDING:
+                found.setdefault(_key(one), []).append((case.name, one))
+    return [Shared(items[0][1], tuple(name for name, _ in items)) for items in found.values() if len(items) > 1]
+
+
+def own(case: Matched, common: Iterable[Shared]) -> list[Difference]:
+    """The differences of a case but for those that others have in the same way."""
+    keys = {_key(one.difference) for one in common}
+    return [one for one in case.differences if _key(one) not in keys]
+
+
+def by_claim(differences: Iterable[Difference]) -> dict[str, list[Difference]]:
+    """The differences by claim, in their order; those of which no claim speaks ("") last."""
+    found: dict[str, list[Difference]] = {}
+    for one in differences:
+        found.setdefault(one.claim, []).append(one)
+    rest = found.pop("", None)
+    return found if rest is None else {**found, "": rest}
+
+
+def side(one: Side) -> str:
+    """A side in words: "6.1 with bookworm: Linux 6.1.0-50-cloud-amd64, glibc 2.36, 9 runs"."""
+    releases = list(dict.fromkeys(run.release or f"{run.kernel} (not measured)" for run in one.members))
+    glibcs = list(dict.fromkeys(run.glibc or f"{run.userland} (not measured)" for run in one.members))
+    measured = f"Linux {', '.join(releases[:4])}, glibc {', '.join(glibcs[:4])}"
+    return f"{one.name}: {measured}, {plural(len(one.members), 'run')}"
+
+
+def unexplained(comparison: Comparison) -> int:
+    """How many differences have no known reason."""
+    return sum(not one.reasons for case in comparison.cases for one in case.differences)
+
+
+def verdict(comparison: Comparison) -> str:
+    """ "SAME" or "DIFFERENT"."""
+    return "DIFFERENT" if comparison.exit_code else "SAME"
+
+
+def counted(comparison: Comparison) -> str:
+    """What came of it, in one sentence."""
+    total, open_ = comparison.differences, unexplained(comparison)
+    cases = plural(len(comparison.cases), "case")
+    if not total:
+        return f"no difference in {cases}"
+    how = f"{plural(total, 'difference')} in {sum(bool(one.differences) for one in comparison.cases)} of {cases}"
+    return f"{how}, {open_ or 'none'} of them unexplained"
+
+
+def left_out(comparison: Comparison) -> list[str]:
+    """What was not compared or not listed, and why; a sentence each."""
+    cases = comparison.cases
+    compared, noise, chance, derived = (sum(getattr(one, name) for one in cases)
+                                        for name in ("compared", "noise", "chance", "derived"))  # fmt: skip
+    found = [f"{plural(compared, 'finding and observation', 'findings and observations')} compared"]
+    if noise:
+        found.append(f"{plural(noise, 'value')} left out as noise: they vary between repeats, or are chance alone, as "
+                     "page frames are")  # fmt: skip
+    if chance:
+        found.append(f"{plural(chance, 'value')} not compared: only repeats can tell them from chance (--repeat)")
+    if derived:
+        found.append(f"{plural(derived, 'value')} not listed: they only follow from what is")
+    return found
+
+
+def values(values: Sequence[str]) -> list[str]:
+    """What each side has, in words."""
+    return [value or NOT_THERE for value in values]
+
+
+def groups(one: Difference) -> list[tuple[tuple[str, ...], list[str]]]:
+    """The spots of a difference by what the sides have there: (values, places)."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for spot in one.spots:
+        found.setdefault(spot.values, []).append(spot.at)
+    return list(found.items())
+
+
+def places(one: Difference, ats: Sequence[str], limit: int = 4) -> str:
+    """The places of a group in few words: "at start", "at start, grown and 9 more checkpoints"."""
+    named = [at for at in ats if at]
+    if not named:
+        return ""
+    if one.topic in (Topic.VALUE, Topic.TRACE) or named[0].startswith(VALUE_OF):
+        kind, lead = "more", ""
+    else:
+        kind, lead = "more checkpoints", "at "
+    shown = ", ".join(named[:limit])
+    return f"{lead}{shown}{f' and {len(named) - limit} {kind}' if len(named) > limit else ''}"

@@ -1,0 +1,141 @@
+"""A comparison as it is shown: terminal, Markdown, JSON with its schema, page; hostile text; the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+from compare_samples import compared, edited, make, two_kernels
+from hostile_run import TRICKS, finding, hostile
+from synthetic_run import FAILED, GREW
+from typer.testing import CliRunner
+
+from orchestrator import counterparts, progress, schema
+from orchestrator.cli.app import app
+from orchestrator.comparison.model import Comparison, Topic
+from orchestrator.counterparts import Wanted
+from orchestrator.errors import UsageError
+from orchestrator.model import Outcome
+from orchestrator.report import compare_json, compare_markdown, compare_terminal
+from orchestrator.report.html import compare_page
+
+Golden = Callable[[str, str], None]
+FORBIDDEN = set("\u202e\u2066\x1b\x07\x00\u2028\u2029")
+
+
+@pytest.fixture
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    """Two kernels with everything in it: forms, a failure, what several cases share, a case alone, a run left out."""
+    monkeypatch.chdir(tmp_path)
+    two_kernels(Path("brk"))
+    for side in ("old", "new"):
+        (Path(side)).mkdir()
+        (Path("brk") / side).rename(Path(side) / "brk")
+    log = "4,1,2,-;coredump: 12(exe): RLIMIT_CORE is set to 1, aborting core\n"
+    make(Path("old/fork"), scenario="fork", findings=(GREW,), log=log)
+    make(Path("new/fork"), "6.12", kib=8, scenario="fork", findings=(FAILED,), settings={"tunables": [["a.b", "0"]]})
+    make(Path("new/exec"), "6.12", scenario="exec")
+    edited(make(Path("old/cut"), "5.10"), ending="interrupted")
+    return replace(compared(Path("old"), Path("new")), statements={"brk.random": "the gap is `random`"}, lab="0.1.0")
+
+
+def test_terminal(shown: Comparison, golden: Golden) -> None:
+    text = compare_terminal.render(shown)
+    golden("compare.txt", text)
+    golden("compare-verbose.txt", compare_terminal.render(shown, verbose=True))
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "\x1b[1m" in compare_terminal.render(shown, colour=True)
+
+
+def test_markdown(shown: Comparison, golden: Golden) -> None:
+    golden("compare.md", compare_markdown.render(shown))
+
+
+def test_nothing_differs(tmp_path: Path) -> None:
+    one = make(tmp_path / "one")
+    same = compared(one, one)
+    assert compare_terminal.render(same).splitlines()[-1] == "SAME  no difference in 1 case"
+    assert "**SAME**: no difference in 1 case." in compare_markdown.render(same)
+    assert json.loads(compare_json.render(same))["same"] is True
+    assert "No difference." in compare_page.render(same)
+
+
+def test_json_is_as_published(shown: Comparison, tmp_path: Path) -> None:
+    published = schema.load("compare")
+    jsonschema.Draft202012Validator.check_schema(published)
+    data = json.loads(compare_json.render(shown))
+    jsonschema.Draft202012Validator(published).validate(data)
+    assert data["exit_code"] == 1 and [side["letter"] for side in data["sides"]] == ["A", "B"]
+    assert published["$defs"]["difference"]["properties"]["topic"]["enum"] == [topic.value for topic in Topic]
+    (found,) = (one for one in data["cases"][0]["differences"] if one["what"] == "place")
+    assert found["explained"] and found["reasons"][1]["because"] == "Since 6.4 it is otherwise."
+    jsonschema.Draft202012Validator(published).validate(json.loads(compare_json.render(_hostile(tmp_path))))
+
+
+def _hostile(tmp_path: Path) -> Comparison:
+    """Two hostile runs that differ in a finding, one of them in other settings."""
+    for name, outcome in (("one", Outcome.FAIL), ("other", Outcome.PASS)):
+        run = hostile(tmp_path / name)
+        run.record.findings = [finding(outcome)]
+        run.record.case["kernel"] += name
+        run.directory.write("kernel.log", f"4,1,2,-;{TRICKS}{name} oops <b>\n".encode(errors="surrogatepass"))
+        run.directory.save(run.record)
+    return compared(tmp_path / "one", tmp_path / "other")
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    found = _hostile(tmp_path)
+    assert found.differences
+    for text in (compare_terminal.render(found, verbose=True), compare_markdown.render(found),
+                 compare_page.render(found)):  # fmt: skip
+        assert not set(text) & FORBIDDEN
+    markdown = compare_markdown.render(found)
+    assert "<img" not in markdown.replace("`", "\n`").split("`")[0] and "\n<script" not in markdown
+    page = compare_page.render(found)
+    assert "<img" not in page and "</script></style>" not in page
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """The command's exit code and what it printed; an error of the lab's as code 2."""
+    result = CliRunner().invoke(app, ["compare", "-q", *map(str, arguments)])
+    if isinstance(result.exception, UsageError):
+        return 2, result.exception.message
+    return result.exit_code, result.output
+
+
+def test_the_command(tmp_path: Path) -> None:
+    old, new = two_kernels(tmp_path)
+    assert run(old, old)[0] == 0
+    code, text = run(old, new, "--markdown", tmp_path / "x.md", "--html", tmp_path / "x.html")
+    assert code == 1 and "because" in text
+    assert (tmp_path / "x.md").read_text().startswith("# 6.1 and 6.12 compared\n")
+    assert "<!DOCTYPE html>" in (tmp_path / "x.html").read_text()
+    code, text = run(old, new, "--json", "-")
+    assert code == 1 and json.loads(text)["rule"] == "matched by scenario and userland"
+    assert run(old) == (2, "two directories are needed to compare")
+    assert run(old, new, "--repeat", 2)[0] == 2
+    assert "options of a run go with" in run(old, new, "--sysctl", "vm.x=1")[1]
+    assert run(old, tmp_path / "nothing")[0] == 2
+
+
+def test_what_is_missing_is_run_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = two_kernels(tmp_path)
+    asked: list[Wanted] = []
+
+    def runs_of(wanted: Wanted) -> list[tuple[str, list[Path]]]:
+        asked.append(wanted)
+        progress.send(progress.Event("case", "1/1 PASS  brk on 6.12", "PASS"))
+        return [("6.1 with bookworm", [old]), ("6.12 with bookworm", [new])]
+
+    monkeypatch.setattr(counterparts, "runs_of", runs_of)
+    result = CliRunner().invoke(app, ["compare", "-k", "6.1", "-k", "6.12", "brk", "--repeat", "2", "-D", "X", "-o",
+                                      str(tmp_path)])  # fmt: skip
+    assert result.exit_code == 1 and "1/1 PASS  brk on 6.12" in result.stderr
+    assert "DIFFERENT" in result.stdout
+    (wanted,) = asked
+    assert (wanted.scenarios, wanted.kernels, wanted.repeat) == (("brk",), ("6.1", "6.12"), 2)
+    assert wanted.options.settings.defines == (("X", "1"),) and wanted.looked == (tmp_path,)
