@@ -17,6 +17,7 @@ import pytest
 import typer
 from docs_examples import DOCUMENTS, ROOT, Example
 
+from orchestrator import claims, lint, scenario
 from orchestrator.cli import lazy
 from orchestrator.cli.app import app
 
@@ -79,8 +80,22 @@ def test_a_shown_line_that_is_not_printed_is_missed() -> None:
     assert docs_examples.missing(example, "1 grown  91 ms, RSS 12 KiB\nPASS  3 passed") == "PASS 2 passed"
 
 
-def test_every_picture_of_a_document_is_there() -> None:
+def test_every_picture_of_a_document_is_there_and_every_picture_is_shown() -> None:
+    shown = set()
     for document in DOCUMENTS:
         text = (ROOT / document).read_text(encoding="utf-8")
-        for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
-            assert ((ROOT / document).parent / target).is_file(), f"{document}: {target}"
+        shown |= {(ROOT / document).parent / target for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)}
+    assert shown == set((ROOT / "docs/pictures").glob("*.png"))
+    assert all(picture.stat().st_size < 150 << 10 for picture in shown)
+
+
+def test_every_link_of_a_document_leads_to_a_file() -> None:
+    for document in (*DOCUMENTS, "docs/reference.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)", text):
+            assert "://" in target or ((ROOT / document).parent / target).exists(), f"{document}: {target}"
+
+
+def test_the_program_of_the_tutorial_lints() -> None:
+    catalogue = claims.catalogue([ROOT / "scenarios"])
+    assert [str(one) for one in lint.lint(scenario.load(ROOT / "docs/life"), catalogue, None)] == []
