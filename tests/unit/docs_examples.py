@@ -25,6 +25,7 @@ NOT_RUN = (
     (r"^lab image\b", "downloads, or changes the cache: tests/guest/test_pieces.py"),
     (r"\blab run brk\b|^lab inspect --live", "a guest for each option: tests/guest/test_run.py has them"),
     (r"^lab run \./mine -k", "a guest more: tests/guest/test_new.py"),
+    (r"^README.md:\d+: lab run \./mine", "scenarios/README.md has the same"),
 )
 GUEST = r"\blab (run|exec|report|inspect|compare)\b"  # needs a guest, or the run of one before it; else it is pure
 RUN_ALL_THE_SAME = ("lab run brk -q -k 5.10 -u bullseye -D MUTATE_TOUCH", "lab run brk --dry-run")
@@ -44,7 +45,8 @@ class Example:
         """Why no test runs it; empty if one does."""
         if self.command in RUN_ALL_THE_SAME:
             return ""
-        return next((why for pattern, why in NOT_RUN if re.search(pattern, self.command)), "")
+        return next((why for pattern, why in NOT_RUN
+                     if re.search(pattern, self.command) or re.search(pattern, str(self))), "")  # fmt: skip
 
     @property
     def guest(self) -> bool:
