@@ -21,8 +21,8 @@ from orchestrator.model import Case, Control, Outcome, Scenario, Settings
 from orchestrator.prepare import Choice, Prepared, prepare
 from orchestrator.rundir import RunDirectory
 
-ROOT = Path(__file__).parents[2] / "scenarios"
-SCENARIOS = scenario.names((ROOT,))
+ROOT = Path(__file__).parents[2]
+FOLDERS = [*(ROOT / "scenarios" / name for name in scenario.names((ROOT / "scenarios",))), ROOT / "docs/life"]
 
 
 def case_of(wanted: Scenario, prepared: Prepared, control: Control) -> Case:
@@ -49,9 +49,9 @@ def outcome_under(case: Case, control: Control, prepared: Prepared, guest: Guest
 
 @pytest.mark.timeout(3600)  # malloc has more than fifty controls, of five to thirty seconds each
 @pytest.mark.parametrize(("kernel", "userland"), [OLDEST, NEWEST])
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_each_control_fails_exactly_what_it_names(name: str, kernel: str, userland: str, tmp_path: Path) -> None:
-    wanted = scenario.load(ROOT / name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_each_control_fails_exactly_what_it_names(folder: Path, kernel: str, userland: str, tmp_path: Path) -> None:
+    wanted = scenario.load(folder)
     assert wanted.controls
     prepared = prepare(Choice(kernel=kernel, userland=userland, append=wanted.settings.append))
     shared = [c for c in wanted.controls if not c.settings.append]
