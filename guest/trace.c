@@ -285,7 +285,9 @@ void trace_open(struct run *r)
 		warn(r, "no kernel trace: this is not a guest of the lab");
 		return;
 	}
-	if (!r->first)
+	if (r->first)
+		put(TRACING, "tracing_on", "0");	/* as the kernel boots it is on */
+	else
 		forget(true);
 	if (!make_instance(r)) {
 		say("instance lab refused %s\n", strerror(errno));
