@@ -514,6 +514,9 @@ int main(int argc, char **argv)
 		const char *problem;
 
 		run("/lab/labrun", "prepare");
+		problem = own_terminal();
+		if (problem)
+			fail("this guest cannot be made its own: %s", problem);
 		announce("saved", "%llu", (unsigned long long)uptime_ms());
 		problem = become_own();
 		if (problem)

@@ -116,11 +116,11 @@ static const char *take(char *line)
 	return problem ? problem : keep(AUTHORIZED, words[5], (size_t)authorized);
 }
 
-/* Neither echoed nor a signal, whatever is in it; a line at a time. */
-static const char *read_line(char *line, size_t size)
+static struct termios before;
+
+const char *own_terminal(void)
 {
-	struct termios before, t;
-	ssize_t n;
+	struct termios t;
 
 	if (tcgetattr(STDIN_FILENO, &before) < 0)
 		return "its console is no terminal";
@@ -128,6 +128,13 @@ static const char *read_line(char *line, size_t size)
 	t.c_lflag &= (tcflag_t)~(ECHO | ECHONL | ISIG);
 	t.c_lflag |= ICANON;
 	tcsetattr(STDIN_FILENO, TCSANOW, &t);
+	return NULL;
+}
+
+static const char *read_line(char *line, size_t size)
+{
+	ssize_t n;
+
 	do {
 		n = read(STDIN_FILENO, line, size - 1);
 	} while (n < 0 && errno == EINTR);

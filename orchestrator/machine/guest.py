@@ -29,6 +29,7 @@ from orchestrator.model import Ending
 
 __all__ = ["Attempt", "Guest", "GuestEnded", "Recipe", "ending_of"]
 
+LEAST = 10.0  # seconds that a restore may take at least, within the deadline
 RESTORE = 5  # a guest is restored in a small part of the time that a boot may take
 
 
@@ -150,7 +151,7 @@ class Guest:
 
     def _restored(self) -> bool:
         """Whether the guest goes on from a saved state, which is made if there is none. A state that is of no use is
-        dropped, and said; the making of one fails as a boot does."""
+        dropped, and said; then the guest boots."""
         if self.recipe.states is None:
             return False
         states, key = States(self.recipe.states), warm.key(self.recipe)
@@ -162,33 +163,39 @@ class Guest:
                 if self._from(states, key):  # somebody else has made it meanwhile
                     return True
                 self._attempt(lambda: self._make(states, key, place), "saved")
-                self._running = None
             if self._from(states, key):
                 return True
             raise Unusable("it went as soon as it was made")
         except Unusable as error:
-            states.drop(key)
             self._give_up(str(error))
             return False
 
     def _from(self, states: States, key: str) -> bool:
-        """False where there is no such state. Raises Unusable where it is damaged, or a guest does not come up."""
-        with states.opened(key) as state:
-            if state is None:
-                return False
-            try:
+        """False where there is no such state. Raises Unusable where it is damaged, or a guest does not come up: then it
+        is dropped; one that only took too long may be good for others."""
+        try:
+            with states.opened(key) as state:
+                if state is None:
+                    return False
                 self._attempt(lambda: self._restore(state), "restored")
-            except (GuestError, HostError, LimitError) as error:
-                if time.monotonic() >= self.deadline:
-                    raise
-                self._put_aside("console-restored.log")
-                raise Unusable(f"a guest did not come up from it: {error.message}") from None
-            self.state = state.saved
-            return True
+                self.state = state.saved
+                return True
+        except LimitError as error:
+            if time.monotonic() >= self.deadline:
+                raise
+            self._put_aside("console-restored.log")
+            raise Unusable(f"a guest did not come up from it: {error.message}") from None
+        except (GuestError, HostError) as error:
+            states.drop(key)
+            self._put_aside("console-restored.log")
+            raise Unusable(f"a guest did not come up from it: {error.message}") from None
+        except Unusable:
+            states.drop(key)
+            raise
 
     def _give_up(self, why: str) -> None:
         self.unusable = why
-        progress.note(f"no warm start: the saved state is not used: {why}; booting")
+        progress.note(f"no warm start: the saved state is not used: {why}; booting", once=True)
 
     def _make(self, states: States, key: str, place: Path) -> None:
         begin = time.monotonic()
@@ -197,6 +204,8 @@ class Guest:
             self._note("save", begin)
         except OSError as error:
             raise Unusable(f"it can't be kept in {states.folder}: {error.strerror}") from None
+        except HostError as error:  # of what only a state needs, as its file; else the boot will say so as well
+            raise Unusable(f"it can't be made: {error.message}") from None
         finally:
             if self.log is not None and self._running is not None:
                 with contextlib.suppress(OSError):  # what a boot said that failed is evidence
@@ -205,7 +214,8 @@ class Guest:
     def _restore(self, state: State) -> None:
         begin = time.monotonic()
         self._identity = new_identity()
-        limits = replace(self.limits, boot=self.limits.boot / RESTORE, silence=self.limits.silence / RESTORE)
+        limits = replace(self.limits, boot=max(LEAST, self.limits.boot / RESTORE),
+                         silence=max(LEAST, self.limits.silence / RESTORE))  # fmt: skip
         running = warm.restore(self.recipe, state, self._identity, self.log, limits, self.deadline)
         self._is_running(running)
         self._parts.callback(running.stop)
@@ -314,4 +324,4 @@ def _import_paramiko() -> None:
         import paramiko  # noqa: F401
     finally:
         if absent:
-            del sys.modules["invoke"]  # whoever else wants it may have it
+            sys.modules.pop("invoke", None)  # whoever else wants it may have it

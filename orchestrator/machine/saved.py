@@ -28,6 +28,7 @@ FORMAT = 1  # of a state; another one is never read
 LIMIT = 6 << 10  # MiB on disk, all states together, where LAB_STATES_MIB does not say otherwise
 SPARE = 2 << 30  # bytes of the disk that must be free: QEMU dies where its memory can't grow (SIGBUS)
 MAX_SMALL = 32 << 20  # bytes of devices, console, state.json
+LEFT = 3600.0  # seconds after which a half-made state is nobody's
 PAGE = 4096
 _FILES = ("ram", "devices", "console")
 
@@ -110,6 +111,7 @@ class States:
         where there is no room for it, or if somebody else makes it for longer than ``patience`` seconds."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
             with self._alone(key, patience):
                 if shutil.disk_usage(self.folder).free < SPARE:
                     raise Unusable(f"the disk of {self.folder} is almost full")
@@ -117,6 +119,13 @@ class States:
                     yield Path(place)
         except OSError as error:
             raise Unusable(f"it can't be made in {self.folder}: {error.strerror or error}") from None
+
+    def _sweep(self) -> None:
+        """What killed makers left, an hour ago or more."""
+        for path in self.folder.glob(".*"):
+            with contextlib.suppress(OSError):
+                if path.is_dir() and path.stat().st_mtime < time.time() - LEFT:
+                    shutil.rmtree(path, ignore_errors=True)
 
     @contextlib.contextmanager
     def _alone(self, key: str, patience: float) -> Iterator[None]:
@@ -146,9 +155,7 @@ class States:
             made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             saved = Saved(FORMAT, made, kernel, userland, round(seconds, 3), memory, digests)
             (place / "state.json").write_text(json.dumps(asdict(saved), indent=1) + "\n")
-            os.fchmod(ram, 0o444)  # nothing in it is a secret: the guest had no keys yet
-            (place / "devices").chmod(0o644)
-            place.chmod(0o755)
+            os.fchmod(ram, 0o400)  # a user's own userland may hold secrets
             (place / "stamp").write_text(_stamp(ram))
         self.drop(key)
         place.rename(self.folder / key)
@@ -245,9 +252,11 @@ def _saved(content: bytes) -> Saved:
 
 
 def _stamp(descriptor: int) -> str:
-    """What changes when anybody writes to the file, or puts another one in its place (inode(7))."""
+    """What changes when anybody writes to the file, or puts another one in its place (inode(7)), or when this host
+    boots: after a power loss a file may be less than its inode says."""
     found = os.fstat(descriptor)
-    return " ".join(map(str, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)))
+    written = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return " ".join(map(str, (*written, _read(Path("/proc/sys/kernel/random/boot_id")).strip())))
 
 
 def _used(folder: Path) -> float:
@@ -260,15 +269,15 @@ def _used(folder: Path) -> float:
 def size_on_disk(folder: Path) -> int:
     """Bytes of the disk that the files there take: a sparse file has less than its size."""
     total = 0
-    for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it may go meanwhile
+        for path in folder.iterdir():
             total += path.stat().st_blocks * 512
     return total
 
 
 def _remove(folder: Path) -> None:
     """By one rename first: half a state is never left under its name. Somebody else's stays."""
-    away = folder.with_name(f".gone-{folder.name}-{os.getpid()}")
+    away = folder.with_name(f".gone-{folder.name}-{os.urandom(6).hex()}")
     with contextlib.suppress(OSError):
         folder.rename(away)
         shutil.rmtree(away, ignore_errors=True)

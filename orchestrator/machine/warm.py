@@ -32,11 +32,11 @@ def key(recipe: Recipe) -> str:
         "format": FORMAT,
         "command": qemu.command(("QEMU",), machine, qemu.Channels(3, 4, 5)),
         "kernel": _identity(recipe.kernel.vmlinuz, recipe.kernel.piece),
-        "modules": recipe.kernel.modules and _identity(recipe.kernel.modules, recipe.kernel.piece),
-        "userland": _identity(recipe.userland.cpio, recipe.userland.piece),
+        "modules": recipe.kernel.modules and _archive(recipe.kernel.modules, recipe.kernel.piece),
+        "userland": _archive(recipe.userland.cpio, recipe.userland.piece),
         "agent": recipe.agent.name,  # which is named by its content
         "emulator": [recipe.emulator.version, _identity(Path(recipe.emulator.argv[0]), recipe.emulator.piece)],
-        "host": _processor() if recipe.accelerator == "kvm" else "",
+        "host": _processor(recipe.accelerator),
     }
     return hashlib.sha256(json.dumps(shaped, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -49,10 +49,18 @@ def _identity(path: Path, piece: Piece | None) -> list[Any]:
     return [str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def _processor() -> list[str]:
+def _archive(path: Path, piece: Piece | None) -> list[Any]:
+    """What was packed of a user's own tree is named by its content, and packed anew each time (pieces/user.py)."""
+    return _identity(path, piece) if piece is not None else [path.name, path.stat().st_size]
+
+
+def _processor(accelerator: str) -> list[str]:
+    """The host's processor: under KVM the guest has it; under TCG its time-stamp counter, whose frequency a saved guest
+    has measured already (target/i386/tcg, helper_rdtsc())."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    wanted = ("model name", "flags", "microcode")
-    return [os.uname().release, *sorted({line for line in lines if line.startswith(wanted)})]
+    wanted = ("model name", "flags", "microcode") if accelerator == "kvm" else ("model name",)
+    found = sorted({line for line in lines if line.startswith(wanted)})
+    return [os.uname().release, *found] if accelerator == "kvm" else found
 
 
 def make(recipe: Recipe, limits: Limits, deadline: float, states: States, place: Path,
@@ -61,12 +69,10 @@ def make(recipe: Recipe, limits: Limits, deadline: float, states: States, place:
     runs. Raises what a boot raises; OSError; Unusable if the state can't be saved."""
     begin = time.monotonic()
     size = recipe.memory << 20
-    ram = place / "ram"
-    ram.touch(0o600)
-    os.truncate(ram, size)
-    with initramfs(recipe, None) as initrd:
-        machine = recipe.machine(f"/proc/self/fd/{initrd}", qemu.Ram(str(ram)))
-        running = Running(recipe.emulator.argv, machine, place / "console", inherited=(initrd,))
+    with (place / "ram").open("wb+") as ram, initramfs(recipe, None) as initrd:
+        ram.truncate(size)
+        machine = recipe.machine(f"/proc/self/fd/{initrd}", qemu.Ram(f"/proc/self/fd/{ram.fileno()}"))
+        running = Running(recipe.emulator.argv, machine, place / "console", inherited=(initrd, ram.fileno()))
     try:
         started(running)
         until = min(begin + limits.boot, deadline)
@@ -123,6 +129,9 @@ def restore(recipe: Recipe, state: State, identity: Identity, log: Path | None, 
         _await_end(running, until)  # before it, what is said to the serial port would be lost
         running.console.say(own_line(identity, time.time_ns(), os.urandom(SEED)))
         running.await_word("own", limits, begin, until)
+    except OSError as error:
+        running.stop()
+        raise GuestError(f"QEMU ended as it went on from the state ({error.strerror}): {running.status()}") from None
     except BaseException:
         running.stop()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,12 +70,13 @@ def _states(store: Store, everything: bool, keep_days: float | None, dry_run: bo
     """Saved states of guests: one that was not used for so long, and what killed makers left. Who uses one goes on,
     and what goes while it is wanted is made again."""
     for path in _files(store.folder / "states"):
-        age = (time.time() - path.stat().st_mtime) / _DAY
-        if path.name.endswith(".lock"):
-            continue
-        leftover = path.name.startswith(".") and age > 1 / 24  # somebody may be at it
-        if reason := "leftover" if leftover else _reason(True, age, everything, keep_days):
-            yield _removed(path, reason, dry_run)
+        with contextlib.suppress(FileNotFoundError):  # a lab may trim them meanwhile
+            age = (time.time() - path.stat().st_mtime) / _DAY
+            half_made = path.name.startswith(".")
+            if path.name.endswith(".lock") or (half_made and age < 1 / 24):  # somebody may be at it
+                continue
+            if reason := "leftover" if half_made else _reason(True, age, everything, keep_days):
+                yield _removed(path, reason, dry_run)
 
 
 def remove_entry(store: Store, name: str) -> None:

@@ -93,17 +93,19 @@ int main(void)
 	char name[16], byte = 0;
 	int go[2];
 
-	/* The parent must not fault while a window of its child is open: what it calls is bound before the fork, and it
-	 * has its own stack page again when the child begins. */
+	/*
+	The parent must not fault while a window of its child is open: what it calls is bound before the fork, and it has
+	its own stack page again when the child begins. The child has something to do at each checkpoint.
+	*/
 	if (pipe(go) < 0 || write(go[1], &byte, 1) < 0 || read(go[0], &byte, 1) < 0)
 		return 1;
 	wait(0);
 	if (fork() == 0) {
-		if (read(go[0], &byte, 1) < 0)
-			return 1;
 		for (int i = 0; i < 1500; i++) {
 			volatile char *p = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+			if (i % 75 == 0 && read(go[0], &byte, 1) < 0)
+				return 1;
 			sprintf(name, "w%d", i);
 			lab_trace_begin(name);
 			*p = 1;
@@ -111,11 +113,11 @@ int main(void)
 		}
 		_exit(0);
 	}
-	lab_checkpoint("look");
-	if (write(go[1], &byte, 1) < 0)
-		return 1;
-	for (int i = 0; i < 19; i++)
+	for (int i = 0; i < 20; i++) {
 		lab_checkpoint("look");
+		if (write(go[1], &byte, 1) < 0)
+			return 1;
+	}
 	wait(0);
 	return 0;
 }

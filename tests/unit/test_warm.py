@@ -75,10 +75,32 @@ def test_a_users_own_kernel_is_another_one_when_its_file_changes(recipe: Recipe)
     assert warm.key(own(recipe)) != before
 
 
+def test_a_users_own_tree_is_the_same_one_however_often_it_is_packed(recipe: Recipe, tmp_path: Path) -> None:
+    """pieces/user.py packs it for each run, under a name that is its content's digest."""
+    mine = replace(recipe, userland=replace(recipe.userland, piece=None))
+    before = warm.key(mine)
+    again = tmp_path / "again"
+    again.write_text("userland")
+    again.replace(mine.userland.cpio)
+    assert warm.key(mine) == before
+
+
+def test_the_hosts_processor_is_in_the_key(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time-stamp counter's frequency under TCG, all of it under KVM."""
+    keys = set()
+    for accelerator in ("tcg", "kvm"):
+        for flags in ("fpu", "fpu avx"):
+            for model in ("at 2.1 GHz", "at 3.0 GHz"):
+                text = f"model name\t: CPU {model}\nflags\t\t: {flags}\ncpu MHz\t\t: 1234.5\n"
+                monkeypatch.setattr(warm.Path, "read_text", lambda self, text=text: text)
+                keys.add(warm.key(replace(recipe, accelerator=accelerator)))
+    assert len(keys) == 2 + 4
+
+
 READER = """
 #include "own.h"
 #include <stdio.h>
-int main(void) { const char *p = become_own(); printf("%s\\n", p ? p : "own"); return 0; }
+int main(void) { const char *p = own_terminal(); if (!p) p = become_own(); printf("%s\\n", p ? p : "own"); return 0; }
 """
 
 
