@@ -19,13 +19,11 @@ Telling = Mapping[str, Sequence[tuple[str, Sequence[Finding]]]]
 _SUMS: dict[Topic, re.Pattern[str]] = {
     Topic.MAPPING: re.compile(r"Vm(Size|Data|Stk|Exe|Lib)$|mm\.map_count$"),
     Topic.RESIDENT: re.compile(r"VmRSS$|Rss(Anon|File|Shmem)$|.* \(smaps_rollup\)$|mm\.rss_|pages mapped: "),
-    Topic.KERNEL: re.compile(r"VmPTE$|mm\.pgtables_bytes$"),
 }  # fmt: skip
 # The same for operands of findings
 _OPERANDS: dict[Topic, re.Pattern[str]] = {
     Topic.MAPPING: re.compile(r"\b(vmas|vm_areas)\(|map_count|total_vm|data_vm|exec_vm|Vm(Size|Data|Stk|Exe|Lib)\b"),
     Topic.RESIDENT: re.compile(r"\.rss\b|rss_\w+|VmRSS|Rss|\"Anonymous\"|\bpages\("),
-    Topic.KERNEL: re.compile(r"\btables\(|VmPTE|pgtables_bytes"),
 }  # fmt: skip
 _IN_FILE = re.compile(r"(?:end of )?([\w.+-]+\.so|program)( bss)?(\+0x[0-9a-f]+)?")
 

@@ -32,7 +32,7 @@ MAX_LOG = 20_000  # lines of the kernel log
 # /proc/PID/status. Sizes of mappings are told by the mappings.
 _STATUS = ("Threads", "VmLck", "HugetlbPages")
 _SUMS = ("VmSize", "VmData", "VmStk", "VmExe", "VmLib")
-_RESIDENT = ("VmRSS", "RssAnon", "RssFile", "RssShmem", "VmSwap", "VmPTE")
+_RESIDENT = ("VmRSS", "RssAnon", "RssFile", "RssShmem", "VmSwap")
 _ROLLUP = ("Rss", "Anonymous", "AnonHugePages")
 _STAT = ("minflt", "majflt")
 

@@ -20,8 +20,10 @@ def form(finding: Finding | None) -> tuple[str, ...]:
 
 
 # Operands that are nothing but chance, even where repeats agree, as those that go on from one saved guest may: which
-# frame or inode number something got, and entries of page tables, which hold frames
-BY_CHANCE = re.compile(r"\.(?:frame|pfn|entry|pgd|p4d|pud|pmd|pte|ino|inode|anon_vma|address)\b|frame\b")
+# frame or inode number something got, entries of page tables, which hold frames, and how many tables it takes, which is
+# decided by where mappings were placed
+BY_CHANCE = re.compile(r"\.(?:frame|pfn|entry|pgd|p4d|pud|pmd|pte|ino|inode|anon_vma|address)\b|frame\b"
+                       r"|\btables\(|\bVmPTE\b|\bpgtables_bytes\b")
 _OF_PROCESSES = re.compile(r"\b(?:tid|pid|tgid|child|parent|Pid|Tgid|PPid)\b|-pid\b|-tid\b")
 _NUMBER = re.compile(r"(?<![\w.])\d{1,7}(?![\w.])")
 
