@@ -129,9 +129,10 @@ def restore(recipe: Recipe, state: State, identity: Identity, log: Path | None, 
         _await_end(running, until)  # before it, what is said to the serial port would be lost
         running.console.say(own_line(identity, time.time_ns(), os.urandom(SEED)))
         running.await_word("own", limits, begin, until)
-    except OSError as error:
+    except (OSError, GuestError) as error:
+        said = running.said()  # QEMU names what it can't take of a state
         running.stop()
-        raise GuestError(f"QEMU ended as it went on from the state ({error.strerror}): {running.status()}") from None
+        raise GuestError(f"{error}" + (f": {said}" if said else "")) from None
     except BaseException:
         running.stop()
         raise
