@@ -54,8 +54,8 @@ lab.picture("address_space", (host, data, page) => {
     if (width >= 980) {
       return { strip: 90, address: 204, bar: 212, wide: 130, text: 472, perms: 738, size: 840, rss: 920, says: 940 };
     }
-    if (width >= 640) {
-      return { strip: 0, address: 104, bar: 114, wide: 100, text: 300, perms: 0, size: 0, rss: 0, says: width - 190 };
+    if (width >= 760) {
+      return { strip: 0, address: 104, bar: 114, wide: 100, text: 300, perms: 0, size: 0, rss: 0, says: width - 240 };
     }
     return { strip: 0, address: 96, bar: 104, wide: 44, text: 156, perms: 0, size: 0, rss: 0, says: 0 };
   }
