@@ -126,6 +126,7 @@ def _counts(record: RunRecord, scenario: Scenario, options: Options) -> bool:
     command = str(record.emulator.get("command", ""))
     return (record.ending not in runs.OWN_FAULT and record.case.get("settings") == settings
             and record.case.get("fingerprint") == fingerprint.of_program(scenario)
+            and options.accel in ("auto", record.emulator.get("accelerator"))
             and f" -m {options.memory}M " in command and f" -smp {options.cpus} " in command)  # fmt: skip
 
 

@@ -72,6 +72,13 @@ class RunRecord:
     timings: dict[str, float] = field(default_factory=dict)  # seconds by step
 
 
+def machine(record: RunRecord) -> tuple[str, ...]:
+    """The hardware and the QEMU of a run, as far as the record tells: what is otherwise here makes it another case."""
+    told, command = record.emulator, str(record.emulator.get("command", ""))
+    sizes = [found[1] if (found := re.search(rf"(?:^| )-{option} (\S+)", command)) else "" for option in ("m", "smp")]
+    return (*(str(told.get(name, "")) for name in ("name", "version", "accelerator")), *sizes)
+
+
 def to_json(record: RunRecord) -> str:
     """The record as indented JSON with a final newline; enums as their words."""
     return json.dumps(asdict(record), indent=1, ensure_ascii=True, default=_word) + "\n"

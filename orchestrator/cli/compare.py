@@ -19,10 +19,10 @@ _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
     "userland; where the sides have no such pair in common, by what they have in common, which is said.",
     "`lab compare -k 6.1 -k 6.12 SCENARIO`: kernels, userlands (-u) or images (-i) of scenarios. What is not among the "
     "runs below OUTPUT is run first.",
-    "Addresses are compared relative to their mapping, processes by their part. Runs of one case on one side are "
-    "repeats: what varies between them is noise. What chance may decide (frames, page tables, random gaps) is only "
-    "compared where there are repeats.",
-    "Exit code: 0 the same, 1 something differs, 2 usage, 3 where runs could not be made.",
+    "Addresses are compared relative to their mapping, processes by their part. Runs of one case on one machine are "
+    "repeats, on whichever side: what varies between them is noise. What chance may decide (frames, page tables, "
+    "random gaps) is only compared where each side has repeats.",
+    "Exit code: 0 the same, 1 something differs, 2 usage, 3 where runs could not be made, or evidence not be read.",
 ))  # fmt: skip
 
 

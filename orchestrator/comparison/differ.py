@@ -82,6 +82,12 @@ class _Case:
             groups.setdefault(run.member.identity, {})[run.stamp] = run
         return [list(group.values()) for group in groups.values() if len(group) > 1]
 
+    @cached_property
+    def repeated(self) -> bool:
+        """Whether each side that has the case has repeats of a run: what chance decides is known nowhere else."""
+        known = {id(run) for group in self.repeats for run in group}
+        return all(any(id(run) in known for run in side) for side in self.sides if side)
+
     def done(self) -> Matched:
         """The case with all that differs."""
         found = list(self._findings())
@@ -165,9 +171,9 @@ class _Case:
         return (name for name in run.values if name[2].partition(": ")[0] in same)
 
     def _varying(self, names: Sequence[Name]) -> set[Name]:
-        """What varies between repeats."""
+        """What varies between repeats. That something is not there is no value: it may be evidence that is gone."""
         found = {name for name in names for group in self.repeats
-                 if len({one.value if (one := run.seen(name)) else ABSENT for run in group}) > 1}  # fmt: skip
+                 if len({one.value for run in group if (one := run.seen(name))}) > 1}  # fmt: skip
         everywhere = {(topic, what) for topic, _, what in found if topic in _EVERYWHERE}
         return found | {name for name in names if (name[0], name[2]) in everywhere}
 
@@ -184,7 +190,7 @@ class _Case:
                 return False
             self.noise += 1
             return True
-        if all(one.steady for one in every if one) or self.repeats:
+        if all(one.steady for one in every if one) or self.repeated:
             return False
         self.chance += 1
         return True

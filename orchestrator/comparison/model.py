@@ -131,7 +131,7 @@ class Comparison:
     sides: tuple[Side, ...]
     rule: str
     cases: tuple[Matched, ...]
-    alone: tuple[tuple[str, str], ...] = ()  # (side's letter, case) without a counterpart
+    alone: tuple[tuple[str, str], ...] = ()  # (letters of the sides that have it, case) that others lack
     left_out: tuple[tuple[str, str], ...] = ()  # (run directory, why)
     lab: str = ""
     statements: dict[str, str] = field(default_factory=dict)  # of the claims that are named, where known
@@ -143,5 +143,8 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0: the same; 1: something differs, or a case has no counterpart."""
-        return 1 if self.differences or self.alone else 0
+        """0: the same; 1: something differs, or a case has no counterpart; 3: it is the same as far as it could be
+        read, and some evidence could not be."""
+        if self.differences or self.alone:
+            return 1
+        return 3 if any(case.broken for case in self.cases) else 0

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator import runs
 from orchestrator.comparison.model import LETTERS, Matched, Member, Side
 from orchestrator.errors import LabError, UsageError
-from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.rundir import RunDirectory, RunRecord, machine
 
 Key = tuple[str, ...]
 _LEVELS: tuple[tuple[str, Callable[[Member], Key]], ...] = (  # the finest first
@@ -40,13 +40,13 @@ def _settings(found: object) -> tuple[str, ...]:
 
 
 def identity(record: RunRecord) -> str:
-    """A hash of what shapes a run: program, settings, and the very pieces. Runs with the same one are repeats."""
+    """A hash of what shapes a run: program, settings, machine, and the very pieces. Runs with the same one are
+    repeats."""
     case = record.case
     pieces = sorted((str(one.get("kind")), str(one.get("key"))) for one in record.pieces if isinstance(one, dict))
-    emulator = [record.emulator.get(name) for name in ("name", "version")]
     what = [case.get("scenario"), case.get("fingerprint"), case.get("kernel"), case.get("userland"),
             case.get("settings"), record.program.get("sha256"), record.environment.get("version"), pieces,
-            emulator]  # fmt: skip
+            machine(record)]  # fmt: skip
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -142,6 +142,8 @@ def match(sides: Sequence[Side]) -> tuple[str, list[Matched], list[tuple[str, st
             cases = [_matched(name, row) for name, row in good.items()]
             alone = [(side.letter, _title(one)) for at, side in enumerate(sides)
                      for one in _firsts(side) if (one.scenario, key(one)) not in good]  # fmt: skip
+            alone += [(", ".join(side.letter for side, members in zip(sides, case.runs, strict=True) if members),
+                       case.name) for case in cases if not all(case.runs)]  # fmt: skip
             return f"matched by {words}", cases, alone
     had = "; ".join(f"{side.letter} has {', '.join(map(_title, _firsts(side)[:4]))}" for side in sides)
     raise UsageError(f"no case of one side has just one counterpart in another: {had}",

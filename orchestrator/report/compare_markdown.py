@@ -47,6 +47,8 @@ def _body(comparison: Comparison) -> Iterator[str]:
 def _case(case: Matched, mine: Sequence[Difference], comparison: Comparison, letters: Sequence[str]) -> Iterator[str]:
     more = len(case.differences) - len(mine)
     yield from ("", f"## {_prose(case.name)}", "")
+    yield from (f"- not read: {_code(why)}" for why in case.broken)
+    yield from [""] if case.broken else []
     counts = plural(len(mine), "difference") if case.differences else "no difference"
     yield counts + (f", and {more} that other cases have too" if more else "")
     for claim, differences in words.by_claim(mine).items():

@@ -62,8 +62,8 @@ def unexplained(comparison: Comparison) -> int:
 
 
 def verdict(comparison: Comparison) -> str:
-    """ "SAME" or "DIFFERENT"."""
-    return "DIFFERENT" if comparison.exit_code else "SAME"
+    """ "SAME", "DIFFERENT", or that it can't be said."""
+    return {0: "SAME", 1: "DIFFERENT"}.get(comparison.exit_code, "NOT ALL READ")
 
 
 def counted(comparison: Comparison) -> str:

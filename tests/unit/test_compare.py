@@ -19,6 +19,8 @@ from orchestrator.comparison.places import Regions, exact, mapping_name, relativ
 from orchestrator.comparison.seen import log_kind, log_shape
 from orchestrator.errors import UsageError
 from orchestrator.model import Ending, Outcome, Vma
+from orchestrator.report import compare_markdown
+from orchestrator.report import compare_words as words
 
 # -- addresses -----------------------------------------------------------------------------------
 
@@ -133,6 +135,21 @@ def test_what_chance_decides_needs_repeats(tmp_path: Path) -> None:
     assert (one.what, one.spots[0].values, steady.cases[0].chance) == ("minflt", ("90", "120"), 0)
     varying = compared(side("e", "6.1", 90, 91), side("f", "6.12", 120, 120))
     assert varying.exit_code == 0 and varying.cases[0].noise == 2
+    one_sided = compared(side("g", "6.1", 90, 90), side("h", "6.12", 120))
+    assert one_sided.exit_code == 0 and one_sided.cases[0].chance > 2
+
+
+def test_runs_on_other_machines_are_no_repeats(tmp_path: Path) -> None:
+    """Else what the machine decides would be taken for noise."""
+    def run(name: str, kib: int, command: str, accelerator: str = "tcg") -> Path:
+        emulator = {"name": "trixie", "version": "10.0", "accelerator": accelerator, "command": command}
+        return edited(make(tmp_path / name, kib=kib, started=f"2026-01-0{len(name)}"), emulator=emulator)
+
+    first = run("a", 4, "qemu -m 768M -smp 1 -name x")
+    assert whats(first, run("bb", 8, "qemu -m 768M -smp 1 -name y")) == []  # repeats
+    for number, (command, accelerator) in enumerate((("qemu -m 768M -smp 2", "tcg"), ("qemu -m 4096M -smp 1", "tcg"),
+                                                     ("qemu -m 768M -smp 1", "kvm"))):  # fmt: skip
+        assert "mapping: [heap]" in whats(first, run(f"ccc{number}", 8, command, accelerator))
 
 
 def test_values_of_equal_findings_are_compared_where_they_are_steady(tmp_path: Path) -> None:
@@ -142,7 +159,7 @@ def test_values_of_equal_findings_are_compared_where_they_are_steady(tmp_path: P
 
     for number in ("1", "2"):
         run(f"a/{number}", "6.1", "7", f"2026-01-0{number}")
-    run("b/1", "6.12", "16", "2026-01-01")
+        run(f"b/{number}", "6.12", "16", f"2026-01-0{number}")
     (one,) = differences(tmp_path / "a", tmp_path / "b")
     assert (one.topic, one.what, one.claim) == (Topic.VALUE, "grow-one-page", "brk.grow")
     assert [(spot.at, spot.values) for spot in one.spots] == [("malloc_par().tcache_count", ("7", "16"))]
@@ -223,6 +240,14 @@ def test_a_case_without_a_counterpart_is_a_difference(tmp_path: Path) -> None:
     assert found.alone == (("B", "fork on 6.1 with bookworm"),) and found.exit_code == 1
 
 
+def test_a_case_that_one_of_three_sides_lacks_is_told(tmp_path: Path) -> None:
+    for name, kernels in (("a", ("6.1", "6.12")), ("b", ("6.1", "6.12")), ("c", ("6.1",))):
+        for kernel in kernels:
+            make(tmp_path / name / kernel, kernel)
+    found = compared(*(tmp_path / name for name in "abc"))
+    assert [letters for letters, _ in found.alone] == ["A, B"] and found.exit_code == 1
+
+
 def test_three_sides(tmp_path: Path) -> None:
     places = [make(tmp_path / kernel, kernel, kib=kib) for kernel, kib in (("5.10", 4), ("6.1", 4), ("6.12", 8))]
     (one,) = differences(*places)
@@ -265,6 +290,23 @@ def test_evidence_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert any("smaps:1: not the first line" in why for why in found.broken)
     assert any("stat:1: not the line" in why for why in found.broken)
     assert any(d.what == "[heap]" and d.spots[0].values[1] == "" for d in found.differences)
+
+
+def test_evidence_that_cannot_be_read_is_never_the_same(tmp_path: Path) -> None:
+    """Not even of repeats, where it is the same as far as it can be read."""
+    one, other = make(tmp_path / "a"), make(tmp_path / "b", started="2026-01-02")
+    assert compared(one, other).exit_code == 0
+    for place in (one, other):
+        (place / "evidence/01-grown/proc/214/stat").write_bytes(b"\xff" * 100)
+    damaged = compared(one, other)
+    assert damaged.differences == 0 and damaged.exit_code == 3 and words.verdict(damaged) == "NOT ALL READ"
+    assert "not read" in compare_markdown.render(damaged)
+
+
+def test_evidence_that_is_gone_is_no_noise(tmp_path: Path) -> None:
+    one, other = make(tmp_path / "a"), make(tmp_path / "b", started="2026-01-02")
+    (other / "evidence/01-grown/proc/214/stat").unlink()
+    assert compared(one, other).exit_code != 0
 
 
 def test_how_runs_ended_is_compared(tmp_path: Path) -> None:

@@ -258,6 +258,18 @@ def test_other_settings_are_another_case(tmp_path: Path) -> None:
     assert "brk, -DMUTATE_TOUCH=1" in table and "PASS 1" in table and "FAIL 1/1" in table
 
 
+def test_another_machine_is_another_case(tmp_path: Path) -> None:
+    """A newer run that passed elsewhere must not hide one that failed."""
+    for name, finding, command in (("a", FAILED, "qemu -m 768M -smp 4"), ("b", GREW, "qemu -m 768M -smp 1")):
+        run = saved(tmp_path / name, finding)
+        run.record.emulator["command"] = command
+        run.record.started = f"2026-01-0{1 + (name == 'b')}T00:00:00+00:00"
+        run.directory.save(run.record)
+    found = results.read([tmp_path])
+    assert {case.verdict.value for case in found.cases} == {"PASS", "FAIL"} and found.exit_code == 1
+    assert len({case.name for case in found.cases}) == 2
+
+
 def test_first_runs_and_links_are_not_cases(tmp_path: Path) -> None:
     saved(tmp_path / "a", GREW)
     shutil.copytree(tmp_path / "a", tmp_path / "first-runs/a")

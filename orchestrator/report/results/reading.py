@@ -23,7 +23,7 @@ from orchestrator.report.results.model import (
     unique,
 )
 from orchestrator.report.text import plural
-from orchestrator.rundir import FIRST_RUNS, RunDirectory, RunRecord
+from orchestrator.rundir import FIRST_RUNS, RunDirectory, RunRecord, machine
 
 DEPTH = 2  # levels of folders above a run directory: a folder of matrices
 
@@ -156,7 +156,8 @@ def _unreadable(folder: Path, why: str) -> CaseResult:
 
 
 def _settings(record: RunRecord | None) -> str:
-    return json.dumps(record.case.get("settings"), sort_keys=True) if record else ""
+    """What makes runs of one name cases of their own: the settings and the machine."""
+    return json.dumps([record.case.get("settings"), machine(record)], sort_keys=True) if record else ""
 
 
 def _planned(case: CaseRecord, place: Path) -> CaseResult:
