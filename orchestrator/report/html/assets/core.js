@@ -240,5 +240,12 @@ const lab = (() => {
   }
 
   document.addEventListener("DOMContentLoaded", start);
-  return { el, svg, bytes, hex, button, table, pages, picture: (name, paint) => painters.set(name, paint) };
+  /* Which of the buttons in host that stand for a thing show that it is the chosen one. */
+  function press(host, key) {
+    for (const one of host.querySelectorAll("[data-key]")) {
+      one.setAttribute("aria-pressed", String(one.dataset.key === key));
+    }
+  }
+
+  return { el, svg, bytes, hex, button, press, table, pages, picture: (name, paint) => painters.set(name, paint) };
 })();

@@ -186,15 +186,9 @@
         one.frame, one.order, one.thread, one.page || "–",
         became(one, window) || "–", one.gfp, one.chain.join(" › "), link(page, window.file, one.line)])),
       `Pages taken before ${name}`);
-      mark(page.selected);
+      lab.press(stage, page.selected);
     });
 
-    function mark(name) {
-      for (const one of stage.querySelectorAll("[data-key]")) {
-        one.setAttribute("aria-pressed", String(one.dataset.key === name));
-      }
-    }
-
-    page.onSelect(mark);
+    page.onSelect((key) => lab.press(stage, key));
   });
 })();

@@ -244,13 +244,7 @@
         row(`${other ? "now" : "this"}, at ${now.at}:`, now, walk, other));
       list.update([...(other ? figures(before, other) : []), ...figures(now, walk)],
         `Entries of the walk of ${shown.address}${other ? ` at ${before.at} and` : ""} at ${now.at}`);
-      mark(page.selected);
-    }
-
-    function mark(key) {
-      for (const one of stage.querySelectorAll("[data-key]")) {
-        one.setAttribute("aria-pressed", String(one.dataset.key === key));
-      }
+      lab.press(stage, page.selected);
     }
 
     page.onStep((step) => {
@@ -270,7 +264,7 @@
         address.value = String(index);
         draw();
       }
-      mark(key);
+      lab.press(stage, key);
     });
   });
 })();

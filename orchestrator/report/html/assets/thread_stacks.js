@@ -181,13 +181,7 @@
           ...place.blocks.map((block) => blockRow(block, largest, page))]),
         place.more > 0 && el("p", { class: "muted" }, `${place.more} more are in the evidence`)].filter(Boolean));
       list.update(figures(place, page), `Stacks of process ${pid} at ${name}`);
-      mark(page.selected);
-    }
-
-    function mark(key) {
-      for (const one of stage.querySelectorAll("[data-key]")) {
-        one.setAttribute("aria-pressed", String(one.dataset.key === key));
-      }
+      lab.press(stage, page.selected);
     }
 
     page.onStep((step) => {
@@ -198,6 +192,6 @@
       choice.hidden = here.length < 2;
       draw();
     });
-    page.onSelect(mark);
+    page.onSelect((key) => lab.press(stage, key));
   });
 })();
