@@ -13,7 +13,6 @@ from orchestrator.comparison.model import Comparison, Difference, Matched
 from orchestrator.errors import LabError
 from orchestrator.report import compare_words as words
 from orchestrator.report.html import compare_pictures, embed, shell
-from orchestrator.report.html.prose import prose
 from orchestrator.report.html.sources import linked
 from orchestrator.report.text import clean, plural
 
@@ -40,7 +39,8 @@ def render(comparison: Comparison) -> str:
     common = words.shared(comparison)
     parts = _parts(comparison, common)
     body = shell.render(
-        "compare.html", comparison=comparison, parts=parts, common=common, words=words, prose=prose, linked=_linked,
+        "compare.html", comparison=comparison, parts=parts, common=common, words=words, prose=shell.prose,
+        linked=_linked,
         groups=GROUPS, verdict=words.verdict(comparison), counted=words.counted(comparison),
         left_out=words.left_out(comparison), letters=[one.letter for one in comparison.sides],
         unexplained=_unexplained, plural=plural,

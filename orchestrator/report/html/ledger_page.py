@@ -10,7 +10,6 @@ from orchestrator.ledger import Ledger, Row, Word
 from orchestrator.report import claims_words as words
 from orchestrator.report.html import embed, ledger_data, shell
 from orchestrator.report.html.ledger_data import Cell
-from orchestrator.report.html.prose import prose
 from orchestrator.report.text import plural
 
 MARKS = {  # a sign and a class for each word; the word itself stands beside it
@@ -48,7 +47,8 @@ def render(ledger: Ledger) -> str:
         kernels.setdefault(pair.kernel, []).append(pair.glibc)
     body = shell.render(
         "ledger.html", ledger=ledger, topics=topics, kernels=kernels, marks=MARKS, meaning=MEANING, levels=LEVELS,
-        prose=prose, counts=ledger.count(), counted=words.counted(ledger), data=embed.data(ledger_data.data(ledger)),
+        prose=shell.prose,
+        counts=ledger.count(), counted=words.counted(ledger), data=embed.data(ledger_data.data(ledger)),
         seen=plural(len(ledger.pairs), "pair") + " of kernel and glibc", runs=plural(len(ledger.runs), "run"),
     )  # fmt: skip
     return shell.document("The ledger", body, (), ("ledger.css",), ("ledger.js",))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from orchestrator.report.html import embed
 from orchestrator.report.text import clean, plural, seconds, size
@@ -34,15 +34,15 @@ def environment() -> Environment:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=_harmless,
     )  # fmt: skip
-    made.filters |= {"size": size, "seconds": seconds, "plural": plural, "code": _code}
+    made.filters |= {"size": size, "seconds": seconds, "plural": plural, "code": prose}
     return made
 
 
-def _code(text: str) -> Markup:
-    """Text with what stands `between backticks` as code."""
-    parts = [escape(clean(part, MAX_TEXT)) for part in text.split("`")]
-    if len(parts) % 2 == 0:
-        return escape(clean(text, MAX_TEXT))
+def prose(text: str) -> Markup:
+    """Text, cleaned and escaped, with what stands `between backticks` as code."""
+    parts = clean(text, MAX_TEXT).split("`")
+    if len(parts) % 2 == 0:  # a backtick without its twin
+        parts = ["`".join(parts)]
     code = Markup("<code>{}</code>")
     return Markup("").join(code.format(part) if place % 2 else part for place, part in enumerate(parts))
 
