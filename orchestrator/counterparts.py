@@ -20,7 +20,7 @@ from orchestrator.matrix import experiments, preparation, selection
 from orchestrator.matrix.record import Options
 from orchestrator.matrix.selection import Pair
 from orchestrator.model import Scenario
-from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.rundir import RunDirectory, RunRecord, machine
 
 Found = dict[tuple[str, Pair], list[Path]]  # by scenario's name and pair, the newest first
 Start = Callable[[experiments.Request], experiments.Done]
@@ -123,11 +123,11 @@ def _records(paths: Iterable[Path]) -> Iterator[tuple[Path, RunRecord]]:
 
 def _counts(record: RunRecord, scenario: Scenario, options: Options) -> bool:
     settings = json.loads(json.dumps(asdict(recording.merge(scenario.settings, options.settings))))
-    command = str(record.emulator.get("command", ""))
+    had = machine(record)
     return (record.ending not in runs.OWN_FAULT and record.case.get("settings") == settings
             and record.case.get("fingerprint") == fingerprint.of_program(scenario)
-            and options.accel in ("auto", record.emulator.get("accelerator"))
-            and f" -m {options.memory}M " in command and f" -smp {options.cpus} " in command)  # fmt: skip
+            and options.accel in ("auto", had.accelerator)
+            and (had.memory, had.processors) == (f"{options.memory}M", str(options.cpus)))
 
 
 def _looked_inside(record: RunRecord, wanted: Wanted) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from orchestrator.errors import LabError, UsageError
 from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome, Verdict
@@ -72,11 +72,21 @@ class RunRecord:
     timings: dict[str, float] = field(default_factory=dict)  # seconds by step
 
 
-def machine(record: RunRecord) -> tuple[str, ...]:
-    """The hardware and the QEMU of a run, as far as the record tells: what is otherwise here makes it another case."""
+class Machine(NamedTuple):
+    """The hardware and the QEMU of a run, as the record tells them: what is otherwise here makes it another case."""
+
+    emulator: str
+    version: str
+    accelerator: str
+    memory: str  # "768M", as QEMU was told
+    processors: str
+
+
+def machine(record: RunRecord) -> Machine:
+    """The machine of a run; empty texts for what the record does not tell."""
     told, command = record.emulator, str(record.emulator.get("command", ""))
     sizes = [found[1] if (found := re.search(rf"(?:^| )-{option} (\S+)", command)) else "" for option in ("m", "smp")]
-    return (*(str(told.get(name, "")) for name in ("name", "version", "accelerator")), *sizes)
+    return Machine(*(str(told.get(name, "")) for name in ("name", "version", "accelerator")), *sizes)
 
 
 def to_json(record: RunRecord) -> str:
