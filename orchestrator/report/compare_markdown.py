@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from orchestrator.comparison.model import Comparison, Difference, Matched
 from orchestrator.report import compare_words as words
+from orchestrator.report.markdown_text import plain
 from orchestrator.report.text import clean, plural
 
 _LIMIT = 1000  # characters of a text
@@ -88,5 +88,4 @@ def _code(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    shown = clean(text, _LIMIT).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\*_\[\]#~`|])", r"\\\1", shown)
+    return plain(text, _LIMIT)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.model import Outcome
 from orchestrator.report import finding_text
+from orchestrator.report.markdown_text import plain
 from orchestrator.report.results import CaseResult, Results, Verdict
 from orchestrator.report.text import clean, plural, seconds
 
@@ -38,15 +39,15 @@ def render(results: Results) -> str:
 
 def _head(results: Results) -> Iterator[str]:
     lab = f", lab {results.lab}" if results.lab else ""
-    yield f"## {_text(results.word)}: {_text(results.title)}"
+    yield f"## {plain(results.word)}: {plain(results.title)}"
     yield ""
-    yield f"{_text(results.counted)}, {seconds(results.seconds)}{_text(lab)}, exit code {results.exit_code}"
+    yield f"{plain(results.counted)}, {seconds(results.seconds)}{plain(lab)}, exit code {results.exit_code}"
 
 
 def _properties(case: CaseResult) -> Iterator[str]:
     yield from ("", "| | |", "|---|---|")
     for name, value in finding_text.properties(case):
-        yield f"| {name} | {_text(value)} |"
+        yield f"| {name} | {plain(value)} |"
 
 
 def _table(cases: Sequence[CaseResult]) -> Iterator[str]:
@@ -57,11 +58,11 @@ def _table(cases: Sequence[CaseResult]) -> Iterator[str]:
     if not cases or len(pairs) * len(rows) > MAX_CELLS or len(cells) < len(cases):
         yield from _list(cases)
         return
-    yield from ("", f"| | {' | '.join(_text(f'{kernel} {userland}') for kernel, userland in pairs)} |")
+    yield from ("", f"| | {' | '.join(plain(f'{kernel} {userland}') for kernel, userland in pairs)} |")
     yield "|---" * (len(pairs) + 1) + "|"
     for row in rows:
         found = (cells.get((row, *pair)) for pair in pairs)
-        yield f"| {_text(row)} | {' | '.join(_cell(case) if case else '' for case in found)} |"
+        yield f"| {plain(row)} | {' | '.join(_cell(case) if case else '' for case in found)} |"
 
 
 def _cell(case: CaseResult) -> str:
@@ -71,26 +72,26 @@ def _cell(case: CaseResult) -> str:
         return f"{case.word} {total}"
     bad = case.count(Outcome.FAIL) or case.count(Outcome.ERROR)
     here = case.record is not None and bad and case.verdict in (Verdict.FAIL, Verdict.ERROR)
-    return f"**{_text(case.word)}**" + (f" {bad}/{total}" if here else "")
+    return f"**{plain(case.word)}**" + (f" {bad}/{total}" if here else "")
 
 
 def _list(cases: Sequence[CaseResult]) -> Iterator[str]:
     if cases:
         yield from ("", "| case | | findings |", "|---|---|---|")
     for case in cases[:MAX_CELLS]:
-        yield f"| {_text(case.name)} | {_cell(case)} | {_text(case.counted)} |"
+        yield f"| {plain(case.name)} | {_cell(case)} | {plain(case.counted)} |"
     if len(cases) > MAX_CELLS:
         yield f"| … {plural(len(cases) - MAX_CELLS, 'more case')} | | |"
 
 
 def _notes(results: Results) -> Iterator[str]:
     for note in results.notes[:MAX_CASES]:
-        yield from ("", f"Note: {_text(note)}")
+        yield from ("", f"Note: {plain(note)}")
 
 
 def _case(case: CaseResult) -> Iterator[str]:
     """One case folded: why, where its run is, and each finding that is not as it should be."""
-    head = f"<b>{_text(case.word)}</b> {_text(case.name)}: {_text(case.counted)}"
+    head = f"<b>{plain(case.word)}</b> {plain(case.name)}: {plain(case.counted)}"
     yield from ("", f"<details><summary>{head}</summary>")
     lines = [*([case.detail] if case.detail else []), *([case.remark] if case.remark else []),
              finding_text.place_of(case)]  # fmt: skip
@@ -109,14 +110,3 @@ def _block(lines: Sequence[str]) -> list[str]:
     while any(fence in line for line in lines):
         fence += "`"
     return ["", f"{fence}text", *lines, fence]
-
-
-def _text(text: str) -> str:
-    """Text as text, in a paragraph, a cell or HTML: what Markdown or HTML could act on is an entity, and an address on
-    the web or of a person is broken up."""
-    plain = "".join(char if char.isalnum() or char in _PLAIN or not char.isascii() else f"&#{ord(char)};"
-                    for char in clean(text, 2000))  # fmt: skip
-    return plain.replace("&#64;", "&#64;<!-- -->").replace("://", ":<!-- -->//").replace("www.", "www<!-- -->.")
-
-
-_PLAIN = " ,;/%=?:-+.'()"  # punctuation that means nothing inside a line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def _hostile(tmp_path: Path) -> Comparison:
     for name, outcome in (("one", Outcome.FAIL), ("other", Outcome.PASS)):
         run = hostile(tmp_path / name)
         run.record.findings = [finding(outcome)]
-        run.record.case["kernel"] += name
+        run.record.case["kernel"] += f"{name} @octocat https://evil.example www.evil.example ![x](y)"
         run.directory.write("kernel.log", f"4,1,2,-;{TRICKS}{name} oops <b>\n".encode(errors="surrogatepass"))
         run.directory.save(run.record)
     return compared(tmp_path / "one", tmp_path / "other")
@@ -95,6 +96,9 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         assert not set(text) & FORBIDDEN
     markdown = compare_markdown.render(found)
     assert "<img" not in markdown.replace("`", "\n`").split("`")[0] and "\n<script" not in markdown
+    outside = re.sub(r"`[^`\n]*`", "", markdown)  # what is not code
+    assert len(outside) > len(markdown) / 4
+    assert not re.search(r"<(?!br>|!-- -->)|(?<!\w)@\w|://|www\.\w|!\[|\]\(", outside)
     page = compare_page.render(found)
     assert "<img" not in page and "</script></style>" not in page
 
