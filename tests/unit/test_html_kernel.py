@@ -210,6 +210,19 @@ def test_the_graph_takes_the_place_of_stacks(run: Builder) -> None:
                                 "    page", "   __alloc_pages", "    page"]  # fmt: skip
 
 
+def test_a_graph_that_is_cut_is_not_shown_as_whole(run: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.directory.write("evidence/01-touched/trace/graph", GRAPH.encode())
+
+    def remark() -> str:
+        found = fault_path.data(opened(run))
+        assert found is not None
+        return str(found["windows"][0]["remark"])
+
+    assert "it is cut" not in remark()
+    monkeypatch.setattr("orchestrator.collect.graph.MAX_CALLS", 1)
+    assert remark().endswith("it is cut.")
+
+
 def test_a_graph_with_another_number_of_calls_stands_beside(run: Builder) -> None:
     twice = GRAPH.replace(" 0)  program-214   |               |  /* lab: end touch */\n", "")
     twice += "".join(GRAPH.splitlines(keepends=True)[2:])

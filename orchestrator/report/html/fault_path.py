@@ -172,10 +172,12 @@ def _remark(told: Told, graph: Graph | None) -> str:
     if graph is None:
         return "The tree is put together from the stacks of the records: it has the functions that lead to a record, " \
                "and no durations."
+    cut = " The function graph has more than can be kept: it is cut." if graph.cut else ""
     if told.joined:
         return "Below handle_mm_fault() it is the function graph, which has functions of mm/ with some names only; " \
-               "above it are the stacks of the records."
-    return "Function graph and records have not the same number of calls of handle_mm_fault(): they stand side by side."
+               f"above it are the stacks of the records.{cut}"
+    return "Function graph and records have not the same number of calls of handle_mm_fault(): they stand side by " \
+           f"side.{cut}"
 
 
 def _name_inlined(run: Run, window: str, nodes: list[Node], absent: set[str]) -> None:
