@@ -37,12 +37,14 @@ def claims(
     The newest run of each scenario, kernel and glibc counts; runs with settings of a user's own do not.
     """
     from orchestrator.cli import show
+    from orchestrator.cli.outputs import Outputs
     from orchestrator.errors import UsageError
 
     if publish is not None and claim:
         raise UsageError("--publish is of the whole ledger; it does not go with --claim")
     published = (publish / "claims.json", publish / "claims.md") if publish is not None else (None, None)
-    for target in (json, markdown, html, *published):
+    Outputs(json=json, html=html, markdown=markdown).check()
+    for target in published:
         show.check_target(target)
     ledger = _ledger(directories or [], strict=publish is not None)
     ledger = ledger.only(claim) if claim else ledger

@@ -69,13 +69,13 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every place, and values in full length.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    from orchestrator.cli import matrix, show
+    from orchestrator.cli import matrix
+    from orchestrator.cli.outputs import Outputs
     from orchestrator.comparison import sides
     from orchestrator.errors import UsageError
     from orchestrator.matrix.record import Options
 
-    for target in (json, html, markdown):
-        show.check_target(target)
+    Outputs(json=json, html=html, markdown=markdown).check()
     own = options.settings(append, sysctl, tunable, ulimit, env, define)
     options.check_accelerator(accel)
     chosen = Options(accel=accel, memory=memory, cpus=cpus, mirror=mirror, locked=locked, cold=cold,

@@ -120,6 +120,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "<!DOCTYPE html>" in (tmp_path / "x.html").read_text()
     code, text = run(old, new, "--json", "-")
     assert code == 1 and json.loads(text)["rule"] == "matched by scenario and userland"
+    assert run(old, new, "--json", "-", "--html", "-") == (2, "--json and --html both go to -")
     assert run(old) == (2, "two directories are needed to compare")
     assert run(old, new, "--repeat", 2)[0] == 2
     assert "options of a run go with" in run(old, new, "--sysctl", "vm.x=1")[1]
