@@ -122,12 +122,20 @@ class _Case:
         """The operands of a check that does not come out alike, with the values that are not alike."""
         if len({one.check for run in self.runs if (one := run.findings.get(name))}) > 1:
             return
-        operands = dict.fromkeys(key for run in self.runs for key in run.values if key[2].startswith(f"{name}: ")
-                                 and not BY_CHANCE.search(key[2].partition(": ")[2]))  # fmt: skip
-        for key in operands:
+        for key in self._operands.get(name, ()):
             values = tuple(_joined([run.seen(key) for run in side]) for side in self.sides)
             if len(set(values)) > 1:
                 yield Spot(f"{VALUE_OF}{key[2].partition(': ')[2]}", values)
+
+    @cached_property
+    def _operands(self) -> dict[str, dict[Name, None]]:
+        """The operands that are no mere chance, by finding."""
+        found: dict[str, dict[Name, None]] = {}
+        for key in (key for run in self.runs for key in run.values):
+            finding, _, operand = key[2].partition(": ")
+            if not BY_CHANCE.search(operand):
+                found.setdefault(finding, {})[key] = None
+        return found
 
     def _there(self, name: str) -> list[tuple[str, list[Finding]]]:
         """What each side's runs found for an expectation."""

@@ -34,10 +34,9 @@ class Topic(StrEnum):
 class Seen:
     """One observation of a run, made comparable. ``value``: text without addresses and process ids.
 
-    ``steady``: in repeats of a case it is the same, as far as is known; what is not steady (which frame, how many page
-    tables, a random gap) is only compared where repeats show that it does not vary. ``word``: what an operand must
-    name to speak of this and not of another thing in the same line of evidence. ``of``: another one (mapping, file) of
-    which this is only the sum.
+    ``steady``: in repeats of a case it is the same, as far as is known; what is not steady (a resident size, a
+    random gap) is only compared where repeats show that it does not vary. ``word``: what an operand must
+    name to speak of this and not of another thing in the same line of evidence.
     """
 
     topic: Topic
