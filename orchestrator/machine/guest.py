@@ -180,13 +180,11 @@ class Guest:
                 self._attempt(lambda: self._restore(state), "restored")
                 self.state = state.saved
                 return True
-        except LimitError as error:
-            if time.monotonic() >= self.deadline:
+        except (GuestError, HostError, LimitError) as error:
+            if not isinstance(error, LimitError):
+                states.drop(key)
+            elif time.monotonic() >= self.deadline:
                 raise
-            self._put_aside("console-restored.log")
-            raise Unusable(f"a guest did not come up from it: {error.message}") from None
-        except (GuestError, HostError) as error:
-            states.drop(key)
             self._put_aside("console-restored.log")
             raise Unusable(f"a guest did not come up from it: {error.message}") from None
         except Unusable:
