@@ -320,13 +320,14 @@ static const char *find_dropbear(void)
 	fail("no dropbear in the userland (looked at /usr/sbin/dropbear and the like)");
 }
 
+static char *const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", NULL };
+
 /*
- * Keys only (-s, -g), no forwarding (-j -k), no message of the day (-m).  Its
- * complaints about its own start go to stderr, the console.  oom_score_adj is
- * inherited by the user's shell: -900, so that the kernel's last resort can still
- * end what a shell started.
+ * What speaks with the host through a descriptor.  oom_score_adj is inherited by
+ * the user's shell: -900, so that the kernel's last resort can still end what a
+ * shell started.
  */
-static noreturn void session(const char *dropbear, int connection)
+static void begin_session(int fd)
 {
 	sigset_t none;
 
@@ -334,25 +335,52 @@ static noreturn void session(const char *dropbear, int connection)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	put("/proc/self/oom_score_adj", "-900");
-	dup2(connection, STDIN_FILENO);
-	dup2(connection, STDOUT_FILENO);
+	dup2(fd, STDIN_FILENO);
+	dup2(fd, STDOUT_FILENO);
+}
+
+/*
+ * Keys only (-s, -g), no forwarding (-j -k), no message of the day (-m).  Its
+ * complaints about its own start go to stderr, the console.
+ */
+static noreturn void ssh_session(const char *dropbear, int connection)
+{
+	begin_session(connection);
 	execle(dropbear, "dropbear", "-i", "-m", "-s", "-g", "-j", "-k", "-r", HOST_KEY,
-	       NULL, (char *[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", NULL });
+	       NULL, environment);
 	_exit(127);
 }
 
-/* fork() can fail for a while in a guest that is full; the host then tries again. */
+/* labrun's protocol on the host's virtio port, without SSH. */
+static noreturn void labrun_session(void)
+{
+	begin_session(port);
+	(void)!chdir("/root");
+	execle("/lab/labrun", "/lab/labrun", "run", NULL, environment);
+	_exit(127);
+}
+
+/* fork() can fail for a while in a guest that is full. */
+static pid_t fork_patiently(void)
+{
+	pid_t pid = -1;
+
+	for (int i = 0; i < 40 && (pid = fork()) < 0; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	return pid;
+}
+
+/* Where no process can be made, the host tries again. */
 static void accept_one(const char *dropbear, int listener)
 {
 	int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	pid_t pid = -1;
+	pid_t pid;
 
 	if (connection < 0)
 		return;
-	for (int i = 0; i < 40 && (pid = fork()) < 0; i++)
-		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	pid = fork_patiently();
 	if (pid == 0)
-		session(dropbear, connection);
+		ssh_session(dropbear, connection);
 	if (pid > 0)
 		sessions[nr_sessions++] = pid;
 	else
@@ -415,7 +443,9 @@ static int watch_signals(void)
 static void take_port(short events)
 {
 	if (events & POLLIN) {
-		port_session = port_labrun(port);
+		port_session = fork_patiently();
+		if (port_session == 0)
+			labrun_session();
 		if (port_session < 0)
 			warn("no process for labrun: %s", strerror(errno));
 	}

@@ -8,7 +8,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -62,29 +62,4 @@ int port_open(void)
 		fd = find();
 	}
 	return fd;
-}
-
-/* As the SSH server starts it: a session of its own, no signal blocked, and ended late when memory is short. */
-pid_t port_labrun(int port)
-{
-	pid_t pid = fork();
-	sigset_t none;
-	int fd;
-
-	if (pid)
-		return pid;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	setsid();
-	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		(void)!write(fd, "-900", 4);
-		close(fd);
-	}
-	dup2(port, STDIN_FILENO);
-	dup2(port, STDOUT_FILENO);
-	(void)!chdir("/root");
-	execle("/lab/labrun", "/lab/labrun", "run", NULL,
-	       (char *[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", NULL });
-	_exit(127);
 }
