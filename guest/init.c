@@ -14,6 +14,7 @@
  *	LAB: port 1		the host's virtio port is open: labrun can be started through it
  *	LAB: gone <text>	the labrun there ended without a last word
  *	LAB: own <ms>		this guest has what makes it one of its own (own.c)
+ *	LAB: over <status>	a guest that runs its case by itself has done so, and stands still
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -46,6 +47,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "machine.h"
 #include "own.h"
 #include "port.h"
 
@@ -351,10 +353,11 @@ static noreturn void ssh_session(const char *dropbear, int connection)
 	_exit(127);
 }
 
-/* labrun's protocol on the host's virtio port, without SSH. */
-static noreturn void labrun_session(void)
+/* labrun's protocol on the host's virtio port, without SSH; its input may be another. */
+static noreturn void labrun_session(int input)
 {
 	begin_session(port);
+	dup2(input, STDIN_FILENO);
 	(void)!chdir("/root");
 	execle("/lab/labrun", "/lab/labrun", "run", NULL, environment);
 	_exit(127);
@@ -445,7 +448,7 @@ static void take_port(short events)
 	if (events & POLLIN) {
 		port_session = fork_patiently();
 		if (port_session == 0)
-			labrun_session();
+			labrun_session(port);
 		if (port_session < 0)
 			warn("no process for labrun: %s", strerror(errno));
 	}
@@ -510,6 +513,28 @@ static noreturn void go_on(int listener)
 	serve(find_dropbear(), listener, watch_signals());
 }
 
+/* No network, no SSH, nothing that the host says while it runs: time is what is executed here. */
+static noreturn void run_alone(void)
+{
+	int orders = open(ORDERS, O_RDONLY | O_CLOEXEC), status = -1;
+	pid_t pid;
+
+	port = port_open();
+	if (port < 0)
+		fail("no virtio port; the kernel needs CONFIG_VIRTIO_PCI and CONFIG_VIRTIO_CONSOLE, "
+		     "built in or as modules given with it");
+	announce("ready", "%llu", (unsigned long long)uptime_ms());
+	pid = fork();
+	if (pid == 0)
+		labrun_session(orders);
+	while (pid > 0 && wait(&status) != pid)
+		;
+	announce("over", "%d", status);
+	while (machine_pause())	/* one of the gates is closed */
+		;
+	fail("the guest cannot stand still: no debug console of QEMU's, or no ioperm() (CONFIG_X86_IOPL_IOPERM)");
+}
+
 int main(int argc, char **argv)
 {
 	const char *dropbear;
@@ -533,6 +558,8 @@ int main(int argc, char **argv)
 	sethostname("lab", 3);
 	(void)!chdir("/");
 	load_modules();
+	if (access(ORDERS, R_OK) == 0)
+		run_alone();
 	network();
 	dropbear = find_dropbear();
 	listener = listen_ssh();

@@ -8,6 +8,7 @@
  * and ends the program's whole tree on every way out.
  */
 #include "labrun.h"
+#include "machine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,7 +156,7 @@ static int wait_for_events(struct run *r, struct pollfd *p, uint64_t quiet)
 	uint64_t wait = quiet ? quiet : (uint64_t)r->watch_us * 1000;
 	struct timespec t = { (time_t)(wait / 1000000000), (long)(wait % 1000000000) };
 
-	p[HOST] = (struct pollfd){ STDIN_FILENO, POLLIN, 0 };
+	p[HOST] = (struct pollfd){ r->alone ? -1 : STDIN_FILENO, POLLIN, 0 };
 	p[SIGNAL] = (struct pollfd){ r->signal_fd, POLLIN, 0 };
 	p[KMSG] = (struct pollfd){ r->kmsg_fd, POLLIN, 0 };
 	p[OUT] = (struct pollfd){ quiet ? -1 : r->out_fd, POLLIN, 0 };
@@ -193,6 +194,15 @@ static void take_events(struct run *r, const struct pollfd *p)
 		host_input(r);
 }
 
+/* The host has said all it will: it looks while the guest stands still. */
+static void pass_checkpoint(struct run *r)
+{
+	if (!machine_pause())
+		die(r, "system", "the guest cannot stand still: no debug console of QEMU's, or no ioperm() (CONFIG_X86_IOPL_IOPERM)");
+	checkpoint_release(r);
+	r->watch_us = WATCH_MIN_US;
+}
+
 static void run_program(struct run *r)
 {
 	struct pollfd p[NR];
@@ -206,8 +216,13 @@ static void run_program(struct run *r)
 	}
 	while (!r->exited && !host_gone) {
 		uint64_t quiet = quiet_ns(r);
-		int n = wait_for_events(r, p, quiet);
+		int n;
 
+		if (r->alone && r->hold != HOLD_NONE) {
+			pass_checkpoint(r);
+			continue;
+		}
+		n = wait_for_events(r, p, quiet);
 		if (n > 0)
 			take_events(r, p);
 		else if (n == 0 && !quiet)
@@ -278,7 +293,8 @@ static int run(struct run *r)
 {
 	protect_self(r);
 	wire_frame("hello", NULL, 0, "proto=%d", PROTOCOL);
-	r->last = wire_take_line("last");
+	r->alone = wire_take_line("alone");
+	r->last = r->alone || wire_take_line("last");
 	prepare_case(r);
 	r->kmsg_fd = kmsg_open();
 	if (r->kmsg_fd < 0)

@@ -61,6 +61,7 @@ struct run {
 	bool fixed_input;
 	bool first;	/* no other program ran in this guest before */
 	bool last;	/* ... nor will one after it */
+	bool alone;	/* the host only listens: each checkpoint pauses the machine */
 	char *input;
 	size_t input_len, input_off;
 	char warnings[4096];

@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator import resources, toolchain
 from orchestrator.pieces import cpio
 
+BOTH = ("machine.c",)  # in init and in labrun
 INIT = ("init.c", "own.c", "port.c")  # all others are labrun
 FLAGS = ("-O2", "-static", "-Wextra", "-s")
 
@@ -20,7 +21,7 @@ def agent(sysroot: Path, sysroot_key: str, cache: Path) -> Path:
     """
     folder = resources.data("guest")
     parts = sorted(folder.glob("*.c"))
-    init = [part for part in parts if part.name in INIT]
+    init = [part for part in parts if part.name in (*INIT, *BOTH)]
     labrun = [part for part in parts if part.name not in INIT]
     programs = [
         toolchain.compile_program(sources, sysroot, sysroot_key, cache, flags=FLAGS) for sources in (init, labrun)

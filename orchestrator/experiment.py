@@ -50,7 +50,7 @@ def run(request: Request) -> Done:
     wanted = find_scenario(request.scenario)
     _check_vmcore(request.vmcore, wanted)
     settings = recording.merge(wanted.settings, request.settings)
-    prepared = prepare(_with_append(request.choice, settings), announce=False)
+    prepared = prepare(_choice(request.choice, wanted, settings), announce=False)
     watch.lap("prepare")
     case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings,
                 fingerprint.of_program(wanted), inspector.wanted(wanted, request.inspect), request.vmcore)
@@ -84,14 +84,16 @@ def command_line(request: Request) -> str:
     """The QEMU command of a request, for reading: descriptors are shown as the files behind them."""
     wanted = find_scenario(request.scenario)
     settings = recording.merge(wanted.settings, request.settings)
-    recipe = prepare(_with_append(request.choice, settings)).recipe
+    recipe = prepare(_choice(request.choice, wanted, settings)).recipe
     parts = map(str, recipe.initramfs)
+    last = "the case" if recipe.deterministic else "the run's keys"
     command = shlex.join(qemu.command(recipe.emulator.argv, recipe.machine("INITRAMFS"), qemu.Channels(3, 4, 5)))
-    return f"{command}\n# INITRAMFS is the concatenation of: {shlex.join(parts)} and the run's keys"
+    return f"{command}\n# INITRAMFS is the concatenation of: {shlex.join(parts)} and {last}"
 
 
-def _with_append(choice: Choice, settings: Settings) -> Choice:
-    return replace(choice, append=settings.append)
+def _choice(choice: Choice, wanted: Scenario, settings: Settings) -> Choice:
+    """What the user chose, with what the scenario says of its guest."""
+    return replace(choice, append=settings.append, deterministic=choice.deterministic or wanted.deterministic)
 
 
 def compile_case(case: Case, prepared: Prepared) -> Program:

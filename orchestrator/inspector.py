@@ -104,7 +104,7 @@ class Inspector:
         if "kernel" not in self.left_out and self._opened is None:
             try:
                 self._opened = self._open_kernel(directory)
-                self._memory = GuestMemory(guest.monitor, guest.pid)
+                self._memory = GuestMemory(guest.monitor, guest.pid, guest.running.regions)
             except (GuestError, UsageError):
                 raise
             except (LabError, OSError) as error:

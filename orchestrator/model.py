@@ -325,6 +325,7 @@ class Scenario:
     trace: Trace | None = None
     inspect: Inspect | None = None
     own_boot: bool = False  # it leaves the guest in no state for another scenario
+    deterministic: bool = False  # it needs a guest whose instructions are counted
     plain: bool = False  # a C file without scenario.yaml
     file: Path | None = None  # scenario.yaml
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RESTORING_QEMU = "8.2"
 OLDEST_QEMU = "8.0"  # Debian's 7.2 crashes guests under TCG (cmpxchg16b; see docs/decisions.md)
+COUNTED = "its instructions are counted"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Choice:
     mirror: str | None = None
     locked: bool = False
     cold: bool = False
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,12 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
     kernel = find_kernel(store, kernel_name, choice.modules, choice.vmlinux)
     emulator = find_emulator(store, choice.qemu)
     sysroot, sysroot_key = _sysroot(store, userland)
-    chosen = accelerator.choose(
-        choice.accel, cache, lambda limit: prints_first_line(emulator, kernel.vmlinuz, "kvm", limit))
+    if choice.deterministic:
+        check_deterministic(choice.accel, choice.cpus)
+        chosen = Accelerator("tcg", COUNTED)
+    else:
+        chosen = accelerator.choose(
+            choice.accel, cache, lambda limit: prints_first_line(emulator, kernel.vmlinuz, "kvm", limit))
     if announce and choice.accel == "auto":
         progress.note(f"accelerator: {chosen.name} ({chosen.reason})", once=True)
     recipe = Recipe(
@@ -103,8 +109,24 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
         sandbox=emulator.piece is not None or _has_sandbox(emulator),
         states=None if choice.cold or not limit_mib() or not _restores(emulator) else cache / "states",
     )  # fmt: skip
-    return Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel,
-                    choice.mirror, choice.locked)
+    found = Prepared(kernel, userland, emulator, chosen, recipe, sysroot, sysroot_key, cache, choice.accel,
+                     choice.mirror, choice.locked)
+    return counted(found) if choice.deterministic else found
+
+
+def counted(prepared: Prepared) -> Prepared:
+    """The same for a deterministic guest, which always boots. Raises UsageError where that can't be."""
+    check_deterministic(prepared.asked, prepared.recipe.cpus)
+    recipe = replace(prepared.recipe, accelerator="tcg", states=None, deterministic=True)
+    return replace(prepared, accelerator=Accelerator("tcg", COUNTED), recipe=recipe)
+
+
+def check_deterministic(accel: str, cpus: int) -> None:
+    """Raises UsageError for what can't be so: only an emulator counts instructions, and of one processor."""
+    if accel == "kvm":
+        raise UsageError("--deterministic does not go with --accel kvm: only an emulator counts instructions")
+    if cpus != 1:
+        raise UsageError(f"--deterministic does not go with --cpus {cpus}: one processor's instructions are counted")
 
 
 def refuse_own(kernel: str | None, userland: str | None, qemu: str | None) -> None:

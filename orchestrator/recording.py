@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator import fingerprint, host
 from orchestrator.errors import LabError, UsageError
-from orchestrator.machine import warm
+from orchestrator.machine import qemu, warm
 from orchestrator.machine.guest import Attempt, Guest, ending_of
 from orchestrator.model import Case, Ending, Outcome, Piece, Settings
 from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
@@ -107,6 +107,12 @@ def boots(attempts: list[Attempt]) -> list[Boot]:
     return [Boot(a.number, a.outcome, a.seconds, a.cpu_seconds, a.detail, a.how) for a in attempts]
 
 
+def keep_digest(guest: Guest, record: RunRecord, directory: RunDirectory) -> None:
+    """That the guest was deterministic, if it was, and what all that came out of it comes to."""
+    if guest.recipe.deterministic:
+        record.deterministic = {"began": f"{qemu.CLOCK}Z", "raw": directory.raw_digest()}
+
+
 def keep_console(guest: Guest, record: RunRecord) -> None:
     """What the record keeps of a guest: its boots, its command, and what was recognised on its console."""
     record.boots = boots(guest.attempts)
@@ -115,7 +121,7 @@ def keep_console(guest: Guest, record: RunRecord) -> None:
     if guest.command:
         record.emulator["command"] = shlex.join(guest.command)
     if guest.started:
-        record.emulator["link"] = "SSH" if guest.running.port is None else "virtio port"
+        record.emulator["link"] = "SSH" if guest.running.port is None and not guest.recipe.deterministic else "virtio port"
     if guest.unusable:
         record.messages.append(f"the saved state was not used: {guest.unusable}")
     if guest.state is not None:

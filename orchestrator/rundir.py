@@ -6,6 +6,7 @@ record with what it had. Its shape is published in ``orchestrator/schema/run.sch
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
@@ -63,6 +64,7 @@ class RunRecord:
     program: dict[str, Any] = field(default_factory=dict)  # sha256, compiler, command
     boots: list[Boot] = field(default_factory=list)
     restored: dict[str, Any] = field(default_factory=dict)  # the saved state that the guest went on from
+    deterministic: dict[str, Any] = field(default_factory=dict)  # its clock, and a digest of its raw evidence
     console: list[ConsoleEvent] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: Ended | None = None
@@ -137,6 +139,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "lab": str, "started": str, "seconds": (int, float), "ending_detail": str, "exit_code": int, "case": dict,
     "pieces": list, "environment": dict, "emulator": dict, "host": dict, "program": dict, "messages": list,
     "timings": dict, "left_out": dict, "restored": dict,
+    "deterministic": dict,
 }  # fmt: skip
 
 
@@ -231,6 +234,16 @@ class RunDirectory:
     def append(self, relative: str, content: bytes) -> Path:
         """Adds to the end of one evidence file. Raises LabError if the disk is full."""
         return self._put(relative, content, "ab")
+
+    def raw_digest(self) -> str:
+        """SHA-256, in hexadecimal, over all that came out of the guest: names and bytes of console.log, kernel.log and
+        what is below evidence/, in the order of their names."""
+        found = hashlib.sha256()
+        files = [self.path / "console.log", self.path / "kernel.log", *(self.path / "evidence").rglob("*")]
+        for name, file in sorted((str(file.relative_to(self.path)), file) for file in files if file.is_file()):
+            content = file.read_bytes()
+            found.update(f"{name}\0{len(content)}\0".encode() + content)
+        return found.hexdigest()
 
     def _put(self, relative: str, content: bytes, mode: Literal["wb", "ab"]) -> Path:
         try:

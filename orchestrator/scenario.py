@@ -27,7 +27,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _SETTINGS = ("append", "sysctls", "tunables", "ulimits", "environment")
 _KEYS = (
     "name", "summary", "claims", "sources", "programs", "cflags", "args", "needs", *_SETTINGS, "timeout",
-    "checkpoints", "expectations", "controls", "trace", "inspect", "own_boot",
+    "checkpoints", "expectations", "controls", "trace", "inspect", "own_boot", "deterministic",
 )  # fmt: skip
 _VARIANT = ("check", "because", "source")
 _MAY = ("verdict",)
@@ -68,7 +68,8 @@ def load(directory: Path) -> Scenario:
         timeout=keys["timeout"].number(0.1, 86400) if "timeout" in keys else TIMEOUT,
         trace=trace,
         inspect=inspect,
-        own_boot=keys["own_boot"].scalar("true|false") == "true" if "own_boot" in keys else False,
+        own_boot="own_boot" in keys and keys["own_boot"].scalar("true|false") == "true",
+        deterministic="deterministic" in keys and keys["deterministic"].scalar("true|false") == "true",
         file=file,
     )
 

@@ -5,15 +5,14 @@ The record is saved at every step (``recording`` says how a run ended).
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from orchestrator import host, progress, recording, scenario, tracing, wire
+from orchestrator import host, orders, progress, recording, scenario, wire
 from orchestrator.errors import GuestError, HostError, LabError, LimitError, UsageError
 from orchestrator.machine.classify import comparable
 from orchestrator.machine.dump import dump
@@ -37,7 +36,6 @@ _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")  # how /dev/kmsg shows what is not pr
 _OOM = re.compile(r"[Oo]ut of memory: Killed process")  # mm/oom_kill.c, __oom_kill_process()
 _STATUS = re.compile(r"proc/([1-9]\d{0,9})/status")  # which a process that is looked at always has
 _LOST = re.compile(r"(?:overrun|dropped)=[1-9]")
-_BASE_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LANG", "C"))
 
 
 class Session:
@@ -78,7 +76,8 @@ class Session:
                 progress.step(f"running {self._case.scenario.name}"),
                 guest.labrun() as channel,
             ):
-                self._send(channel, b"".join(self._orders(program)))
+                if channel.listens:
+                    self._send(channel, orders.of(self._case, program, "last" if self._last else ""))
                 self._pump(channel)
             guest.check(self._forged)
             self._record.timings["program"] = self._since("set_up", "inspect")
@@ -99,35 +98,6 @@ class Session:
         config = self._case.kernel.config
         if config is not None:
             self._directory.write("evidence/environment/config", config.read_bytes())
-
-    # -- what labrun is told ---------------------------------------------------------------------
-
-    def _orders(self, program: Program) -> Iterator[bytes]:
-        case = self._case
-        if self._last:
-            yield wire.command("last")
-        yield wire.file("program", 0o755, program.path.read_bytes())
-        for argument in ("./program", *case.scenario.args):
-            yield wire.blob(os.fsencode(argument), "arg")
-        for name, value in self._environment():
-            yield wire.blob(os.fsencode(f"{name}={value}"), "env")
-        for name, value in case.settings.ulimits:
-            soft, _, hard = value.partition(":")
-            yield wire.command("rlimit", name, soft, hard or "-")
-        for name, value in case.settings.sysctls:
-            yield wire.command("sysctl", name, value)
-        for name in scenario.symbols(case.scenario):
-            yield wire.command("symbol", name)
-        if case.scenario.trace is not None:
-            yield from tracing.orders(case.scenario.trace)
-        yield wire.command("start")
-
-    def _environment(self) -> list[tuple[str, str]]:
-        settings = self._case.settings
-        variables = dict((*_BASE_ENVIRONMENT, *settings.environment))
-        if settings.tunables:
-            variables["GLIBC_TUNABLES"] = ":".join(f"{name}={value}" for name, value in settings.tunables)
-        return list(variables.items())
 
     # -- what labrun says ------------------------------------------------------------------------
 
@@ -163,6 +133,8 @@ class Session:
             raise LimitError(self._killed + ", and the guest did not end it in time")
         why = self._what_took_long()
         self._record.messages.append(why)
+        if not channel.listens:
+            raise LimitError(why)
         self._step(KILL_PATIENCE * host.slowdown())
         self._killed = why
         self._send(channel, wire.command("kill"))
@@ -357,7 +329,7 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
     record.program = {"sha256": program.sha256, "compiler": program.compiler, "command": list(program.command)}
     directory.save(record)
     deadline = time.monotonic() + limits.total
-    guest = Guest(recipe, limits, directory.path / "console.log", fall_back, deadline, ssh_at_once=False)
+    guest = Guest(orders.recipe(recipe, case, program), limits, directory.path / "console.log", fall_back, deadline, ssh_at_once=False)
     with recording.recorded(record, directory):
         try:
             begin = time.monotonic()
@@ -373,6 +345,7 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
             record.timings["stop"] = round(time.monotonic() - begin, 3)
         finally:
             recording.keep_console(guest, record)
+            recording.keep_digest(guest, record, directory)
             if inspector is not None:
                 inspector.close()
             if case.vmcore and not (directory.path / "vmcore").exists():

@@ -31,7 +31,7 @@ _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
 ))  # fmt: skip
 _OWN = ("scenario", "kernel", "userland", "image", "output", "qemu", "modules", "vmlinux", "accel", "append", "sysctl",
         "tunable", "ulimit", "env", "define", "timeout", "memory", "cpus", "mirror", "locked", "cold",
-        "inspect")  # fmt: skip
+        "deterministic", "inspect")  # fmt: skip
 
 
 def matrix(
@@ -77,6 +77,7 @@ def matrix(
     mirror: options.Mirror = None,
     locked: options.Locked = False,
     cold: options.Cold = False,
+    deterministic: options.Deterministic = False,
     inspect: options.Inspect = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -94,7 +95,7 @@ def matrix(
         options.check_accelerator(accel)
         chosen = Options(
             qemu=_absolute(qemu), modules=_path(modules), vmlinux=_path(vmlinux), accel=accel, memory=memory, cpus=cpus,
-            mirror=mirror, locked=locked, cold=cold, timeout=timeout, jobs=jobs,
+            mirror=mirror, locked=locked, cold=cold, deterministic=deterministic, timeout=timeout, jobs=jobs,
             settings=options.settings(append, sysctl, tunable, ulimit, env, define), inspect=inspect,
         )  # fmt: skip
         request = experiments.Request(tuple(scenario or ()), tuple(kernel or ()), tuple(userland or ()),

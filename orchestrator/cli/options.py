@@ -37,6 +37,11 @@ Cpus = Annotated[int, typer.Option("--cpus", min=1, max=64, help="The guest's pr
 Mirror = Annotated[str | None, typer.Option("--mirror", help="Where Debian packages come from.")]
 Locked = Annotated[bool, typer.Option("--locked", help="Refuse whatever the lock does not name.")]
 Cold = Annotated[bool, typer.Option("--cold", help="Boot the guest: no warm start from a saved state.")]
+Deterministic = Annotated[
+    bool,
+    typer.Option("--deterministic", help="Time is a count of instructions, nothing is drawn at random, nothing comes in: "
+                 "raw evidence is the same in every run."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Words = list[str] | None
 Sysctl = Annotated[Words, typer.Option("--sysctl", help="NAME=VALUE in the guest, before the program.")]
@@ -61,14 +66,14 @@ Markdown = Annotated[
 
 def choice(image: str | None, kernel: str | None, userland: str | None, qemu: str | None, modules: Path | None,
            accel: str, append: list[str] | None, memory: int, cpus: int, mirror: str | None, locked: bool,
-           vmlinux: Path | None = None, cold: bool = False) -> Choice:
+           vmlinux: Path | None = None, cold: bool = False, deterministic: bool = False) -> Choice:
     """What the options say. Raises UsageError for an accelerator that does not exist."""
     from orchestrator.prepare import Choice
 
     check_accelerator(accel)
     return Choice(image=image, kernel=kernel, userland=userland, qemu=qemu, modules=modules, vmlinux=vmlinux,
                   accel=accel, append=tuple(append or ()), memory=memory, cpus=cpus, mirror=mirror, locked=locked,
-                  cold=cold)
+                  cold=cold, deterministic=deterministic)
 
 
 def check_accelerator(name: str) -> None:

@@ -45,6 +45,7 @@ def run(
     mirror: options.Mirror = None,
     locked: options.Locked = False,
     cold: options.Cold = False,
+    deterministic: options.Deterministic = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
     verbose: Annotated[
         bool,
@@ -64,7 +65,7 @@ def run(
     outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
     outputs.check()
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
-                            vmlinux, cold)
+                            vmlinux, cold, deterministic)
     settings = options.settings(append, sysctl, tunable, ulimit, env, define)
     request = experiment.Request(scenario, choice, settings, output, timeout, inspect, vmcore,
                                  stopwatch.since_start())

@@ -6,6 +6,7 @@ what is kept is bounded, and cutting is said in the log.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
@@ -45,13 +46,35 @@ def _opened(log: Path | None) -> IO[bytes] | None:
         raise HostError(f"cannot write {log}: {error.strerror}", "free some space, or give another --output") from None
 
 
+class Listener:
+    """The reading end of a pipe, with as much of a socket's ways as a console needs: nothing can be said."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """The pipe's."""
+        return self._descriptor
+
+    def sendall(self, data: bytes) -> None:
+        """Raises OSError."""
+        raise OSError("this guest's console takes no input")
+
+    def shutdown(self, how: int) -> None:
+        """A pipe ends with the last of its writers."""
+
+    def close(self) -> None:
+        """Gives it back."""
+        os.close(self._descriptor)
+
+
 class Console:
-    """The guest's serial console over a connected socket.
+    """The guest's serial console over a connected socket, or a pipe where it only speaks.
 
     ``wait(fact, deadline)`` sleeps until a fact about the console holds; every line wakes it.
     """
 
-    def __init__(self, connection: socket.socket, log: Path | None, heard: bytes = b"") -> None:
+    def __init__(self, connection: socket.socket | Listener, log: Path | None, heard: bytes = b"") -> None:
         """``heard`` is what the guest said before it was saved and restored: it is taken as if it came now."""
         self._socket = connection
         self._log = _opened(log)

@@ -33,14 +33,17 @@ class Region:
 
 
 class GuestMemory:
-    """Reads guest-physical memory. Make one for a guest, use it inside ``paused``."""
+    """Reads guest-physical memory. Make one for a guest, use it inside ``paused``.
 
-    def __init__(self, monitor: Monitor, pid: int) -> None:
+    ``known`` are the regions of a guest that stands still by itself when it is looked at, and hears nothing then."""
+
+    def __init__(self, monitor: Monitor, pid: int, known: tuple[Region, ...] = ()) -> None:
         """Raises HostError where this host does not let us read QEMU's memory, GuestError if QEMU is gone."""
         self._monitor = monitor
+        self._by_itself = bool(known)
         self._still = False
         self._blocks: dict[int, bytes] = {}  # what was read since the guest was paused: page tables, again and again
-        self.regions = tuple(_regions(monitor))
+        self.regions = known or regions(monitor)
         try:
             self._descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except PermissionError:
@@ -96,14 +99,21 @@ class GuestMemory:
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """The virtual processors stand still in the block: what is read there is of one moment."""
-        self._monitor.execute("stop")
+        if not self._by_itself:
+            self._monitor.execute("stop")
         self._still = True
         try:
             yield
         finally:
             self._still = False
             self._blocks.clear()
-            self._monitor.execute("cont")
+            if not self._by_itself:
+                self._monitor.execute("cont")
+
+
+def regions(monitor: Monitor) -> tuple[Region, ...]:
+    """Where QEMU has its guest's memory. Raises HostError if it does not say, GuestError if it is gone."""
+    return tuple(_regions(monitor))
 
 
 def _regions(monitor: Monitor) -> Iterator[Region]:

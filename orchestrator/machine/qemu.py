@@ -15,6 +15,12 @@ from pathlib import Path
 # guest at once (with -no-reboot QEMU exits); cryptomgr.notests saves about 15 % of the boot.
 BASE_APPEND = ("console=ttyS0", "rdinit=/init", "panic=-1", "cryptomgr.notests")
 
+# Of a deterministic machine: no address is drawn at random, the kernel's or a process's (admin-guide/kernel-parameters).
+FIXED_APPEND = ("nokaslr", "norandmaps")
+SHIFT = 3  # an instruction takes 8 ns: with 1 ns, what waits for time to pass took as many instructions again
+BELL = 0xE9  # guest/machine.c
+CLOCK = "2020-01-01T00:00:00"  # when a deterministic machine is switched on, UTC
+
 
 @dataclass(frozen=True)
 class Ram:
@@ -37,15 +43,19 @@ class Machine:
     accelerator: str = "tcg"
     sandbox: bool = True
     ram: Ram | None = None
+    deterministic: bool = False  # what happens in it is a function of its kernel and initramfs alone
 
 
 @dataclass(frozen=True)
 class Channels:
-    """File descriptors that QEMU inherits, each the end of a connected socket pair. ``port`` None: no such device."""
+    """File descriptors that QEMU inherits, each the end of a connected socket pair. ``port`` None: no such device.
+    Of a deterministic machine the console is a pipe's end and the port a file: neither ever has to wait for a reader,
+    which the guest would notice."""
 
     console: int
     monitor: int
     port: int | None = None
+    gates: tuple[int, ...] = ()  # of a deterministic machine: what it says at its debug consoles, the bell first
 
 
 def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> list[str]:
@@ -56,14 +66,36 @@ def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> li
         *memory(machine),
         *processor(machine),
         *boot(machine),
-        *console(channels),
+        *(apart(channels) if machine.deterministic else connected(channels)),
         *monitor(channels),
-        *network(),
-        *entropy(),
         *vmcoreinfo(),
-        *port(channels),
         *incoming(machine),
     ]
+
+
+def connected(channels: Channels) -> list[str]:
+    """What joins a guest with the world: console, network, random bytes, and the port."""
+    return [*console(channels), *network(), *entropy(), *port(channels)]
+
+
+def apart(channels: Channels) -> list[str]:
+    """A guest that nothing comes into. Time is a count of instructions (docs/devel/tcg-icount.rst), each of 2^shift
+    nanoseconds, and idle time passes at once. What the port is given is taken while the processor waits: without
+    ``ioeventfd`` no other thread is asked. At the gates it stands still (guest/machine.c). It does not start by itself,
+    as QMP is not heard while it stands."""
+    consoles = ((f"gate{number}", BELL + number, descriptor) for number, descriptor in enumerate(channels.gates))
+    return [
+        "-icount", f"shift={SHIFT},sleep=off", "-seed", "1", "-rtc", f"base={CLOCK},clock=vm", "-S",
+        *_file("console", channels.console), "-serial", "chardev:console",
+        "-device", "virtio-serial-pci,max_ports=2,ioeventfd=off",
+        *_file("port", channels.port), "-device", "virtserialport,chardev=port,name=lab",
+        *(word for name, place, descriptor in consoles
+          for word in (*_file(name, descriptor), "-device", f"isa-debugcon,iobase={place:#x},chardev={name}")),
+    ]  # fmt: skip
+
+
+def _file(name: str, descriptor: int | None) -> list[str]:
+    return ["-chardev", f"file,id={name},path=/proc/self/fd/{descriptor}"]
 
 
 def base(machine: Machine) -> list[str]:
@@ -93,7 +125,9 @@ def incoming(machine: Machine) -> list[str]:
 
 
 def processor(machine: Machine) -> list[str]:
-    """``max`` under TCG (RDRAND, 5-level tables); the host's own under KVM."""
+    """``max`` under TCG (RDRAND, 5-level tables); the host's own under KVM. A deterministic one draws no random bytes."""
+    if machine.deterministic:
+        return ["-accel", "tcg,thread=single", "-cpu", "max,rdrand=off,rdseed=off", "-smp", str(machine.cpus)]
     if machine.accelerator == "kvm":
         return ["-accel", "kvm", "-cpu", "host", "-smp", str(machine.cpus)]
     return ["-accel", "tcg", "-cpu", "max", "-smp", str(machine.cpus)]
@@ -101,10 +135,11 @@ def processor(machine: Machine) -> list[str]:
 
 def boot(machine: Machine) -> list[str]:
     """Kernel, initramfs and kernel command line; the user's words come last and win."""
+    fixed = FIXED_APPEND if machine.deterministic else ()
     return [
         "-kernel", str(machine.kernel),
         *(["-initrd", machine.initrd] if machine.initrd else []),
-        "-append", " ".join((*BASE_APPEND, *machine.append)),
+        "-append", " ".join((*BASE_APPEND, *fixed, *machine.append)),
     ]  # fmt: skip
 
 

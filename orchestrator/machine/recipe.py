@@ -17,7 +17,8 @@ from orchestrator.pieces import cpio
 @dataclass(frozen=True)
 class Recipe:
     """Everything that shapes a guest. ``agent`` is the cpio with init and labrun. ``states`` is the folder of saved
-    states that the guest may go on from; None: it boots."""
+    states that the guest may go on from; None: it boots. ``deterministic``: it runs one case by itself, and nothing of
+    the host's comes in; ``orders`` is that case, what labrun is told."""
 
     kernel: Kernel
     userland: Userland
@@ -29,12 +30,15 @@ class Recipe:
     cpus: int = 1
     sandbox: bool = True
     states: Path | None = None
+    deterministic: bool = False
+    orders: bytes = b""
 
     def machine(self, initrd: str, ram: qemu.Ram | None = None) -> qemu.Machine:
         """What QEMU is told of it; ``initrd`` is where the initramfs lies."""
         return qemu.Machine(
             kernel=self.kernel.vmlinuz, initrd=initrd, append=self.append, memory=self.memory, cpus=self.cpus,
             accelerator=self.accelerator, sandbox=self.sandbox, ram=ram,
+            deterministic=self.deterministic,
         )  # fmt: skip
 
     @property
@@ -54,16 +58,23 @@ def run_archive(identity: Identity) -> bytes:
     ))  # fmt: skip
 
 
+def orders_archive(orders: bytes) -> bytes:
+    """A case as the last archive of the initramfs: init has labrun run it (guest/init.c)."""
+    return cpio.archive((cpio.file("lab/orders", orders, 0o600),))
+
+
 @contextlib.contextmanager
 def initramfs(recipe: Recipe, identity: Identity | None) -> Iterator[int]:
     """The concatenated archives as a memory file: kernel modules, userland, agent, and the run's own keys; without
-    them init waits for its own on the console (guest/own.c)."""
+    them init waits for its own on the console (guest/own.c). A deterministic guest has its case instead."""
     descriptor = os.memfd_create("initramfs")
     try:
         with os.fdopen(os.dup(descriptor), "wb") as target:
             for part in recipe.initramfs:
                 target.write(part.read_bytes())
-            if identity is not None:
+            if recipe.deterministic:
+                target.write(orders_archive(recipe.orders))
+            elif identity is not None:
                 target.write(run_archive(identity))
         yield descriptor
     finally:

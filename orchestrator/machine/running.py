@@ -6,20 +6,24 @@ It does not outlive us: its channels are inherited descriptors, its life is tied
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from orchestrator import processes
 from orchestrator.errors import GuestError, HostError, LimitError
 from orchestrator.host import Limits
-from orchestrator.machine import qemu
-from orchestrator.machine.console import Console
-from orchestrator.machine.link import Port
+from orchestrator.machine import memory, qemu
+from orchestrator.machine.console import Console, Listener
+from orchestrator.machine.gates import Gates
+from orchestrator.machine.link import Feed, Port
 from orchestrator.machine.monitor import Monitor
 from orchestrator.model import Ending
 
@@ -38,6 +42,39 @@ class GuestEnded(GuestError):
         self.ending = ending
 
 
+PIPE = 1 << 20  # bytes that a console may be ahead of us: as much as a user's pipe can hold (pipe(7))
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """Our ends of a guest's channels; ``channels`` are QEMU's."""
+
+    console: socket.socket | Listener
+    monitor: socket.socket
+    port: socket.socket | IO[bytes]
+    channels: qemu.Channels
+    gates: Gates | None = None
+
+
+def _connected(theirs: contextlib.ExitStack) -> _Ours:
+    pairs = [socket.socketpair() for _ in range(3)]
+    console, monitor, port = (theirs.enter_context(far).fileno() for _, far in pairs)
+    return _Ours(pairs[0][0], pairs[1][0], pairs[2][0], qemu.Channels(console, monitor, port))
+
+
+def _apart(theirs: contextlib.ExitStack) -> _Ours:
+    """A pipe and a file, which take what a guest says at once, however late we are. The file is QEMU's and ours."""
+    monitor, monitor_far = socket.socketpair()
+    theirs.enter_context(monitor_far)
+    listening, speaking = os.pipe()
+    theirs.callback(os.close, speaking)
+    with contextlib.suppress(OSError):  # more than this user's pipes may hold in all: then it is a short one
+        fcntl.fcntl(speaking, fcntl.F_SETPIPE_SZ, PIPE)
+    port, gates = os.fdopen(os.memfd_create("port"), "rb"), Gates()
+    channels = qemu.Channels(speaking, monitor_far.fileno(), port.fileno(), gates.descriptors)
+    return _Ours(Listener(listening), monitor, port, channels, gates)
+
+
 class Running:
     """A QEMU that was started with a machine. ``stop`` ends it; its console is heard to the end.
 
@@ -47,27 +84,29 @@ class Running:
 
     def __init__(self, emulator: Sequence[str], machine: qemu.Machine, log: Path | None, *,
                  inherited: Sequence[int] = (), heard: bytes = b"") -> None:
-        console, console_far = socket.socketpair()
-        monitor, monitor_far = socket.socketpair()
-        port, port_far = socket.socketpair()
+        self.regions: tuple[memory.Region, ...] = ()  # of a guest that may stand still when they are wanted
         self._parts = contextlib.ExitStack()
         self._errors: IO[bytes] = self._parts.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        self.console = Console(console, log, heard)
-        self._parts.callback(self.console.close)
-        self.monitor = Monitor(monitor)
-        self._parts.callback(self.monitor.close)
-        self._port = port
-        self._parts.callback(port.close)
-        with console_far, monitor_far, port_far:
-            channels = qemu.Channels(console_far.fileno(), monitor_far.fileno(), port_far.fileno())
+        with contextlib.ExitStack() as theirs:  # what only QEMU has from then on
+            ours = _apart(theirs) if machine.deterministic else _connected(theirs)
+            self.console = Console(ours.console, log, heard)
+            self._parts.callback(self.console.close)
+            self.monitor = Monitor(ours.monitor)
+            self._parts.callback(self.monitor.close)
+            self._port = ours.port
+            self._parts.callback(ours.port.close)
+            self._gates = ours.gates
+            if ours.gates is not None:
+                self._parts.callback(ours.gates.close)
+            channels = ours.channels
             self.command = qemu.command(emulator, machine, channels)
             try:
                 self._process = processes.start(
                     self.command, stdout=self._errors, stderr=self._errors,
-                    pass_fds=(console_far.fileno(), monitor_far.fileno(), port_far.fileno(), *inherited),
+                    pass_fds=(channels.console, channels.monitor, channels.port, *channels.gates, *inherited),
                 )  # fmt: skip
             except BaseException:
-                console_far.close()  # else the console would wait for a QEMU that never comes
+                theirs.close()  # else the console would wait for a QEMU that never comes
                 self._parts.close()
                 raise
         self._parts.callback(self._end)
@@ -80,8 +119,20 @@ class Running:
     @property
     def port(self) -> Port | None:
         """The way to a labrun that needs no SSH; None where init has no such port."""
-        words = self.console.words
-        return Port(self._port, lambda: words.get("gone", "")) if "port" in words else None
+        words, port = self.console.words, self._port
+        if "port" not in words or not isinstance(port, socket.socket):
+            return None
+        return Port(port, lambda: words.get("gone", ""))
+
+    @property
+    def feed(self) -> Feed:
+        """What a deterministic guest says, whom nobody says anything. Raises RuntimeError for another."""
+        gates, words = self._gates, self.console.words
+        if gates is None:
+            raise RuntimeError("it is spoken with through its port")
+        gone = lambda: f"labrun ended with status {words['over']}" if "over" in words else ""  # noqa: E731
+        return Feed(self._port.fileno(), lambda patience: gates.rung(self.pid, patience), gates.open, gone,
+                    lambda: self.ended)
 
     @property
     def ended(self) -> bool:
@@ -100,6 +151,9 @@ class Running:
             if not self.ended and time.monotonic() >= deadline:
                 raise LimitError(f"QEMU was not up within {time.monotonic() - begin:.0f} s") from None
             raise self._launch_failure() from None
+        if self._gates is not None:
+            self.regions = memory.regions(self.monitor)
+            self.monitor.execute("cont")
 
     def await_word(self, word: str, limits: Limits, begin: float, deadline: float, advice: str = "") -> None:
         """Waits until init has said ``word`` on the console. Raises LimitError at the deadline (time.monotonic()),
@@ -169,7 +223,9 @@ class Running:
 
     def _end(self) -> None:
         self._hear_out()
-        if not self.ended:
+        if not self.ended and self._gates is not None:
+            self._process.kill()  # it hears nothing where its guest stands still, and is to say no more where it runs
+        elif not self.ended:
             with contextlib.suppress(GuestError, HostError, OSError):
                 self.monitor.execute("quit", patience=2.0)
         processes.end(self._process, patience=2.0)

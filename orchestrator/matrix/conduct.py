@@ -58,7 +58,7 @@ class Conductor:
         """Until every case is done, or a signal asks to end. Raises LabError if the record can't be written."""
         self._orders = dict(orders)
         self._subjects = {name: (order.case, order.prepared) for name, order in orders.items()}
-        tasks = [_task(name, self._cases[name].scenario, order.case) for name, order in orders.items()]
+        tasks = [_task(name, self._cases[name].scenario, order) for name, order in orders.items()]
         self._schedule = Schedule(tasks, jobs, time.monotonic, self._known())
         with Signals() as signals, Pool(signals) as pool, progress.step(self._what):
             for name, why in unable.items():
@@ -234,12 +234,15 @@ class Conductor:
         progress.update(self._what, f"{counts}, {duration(self._schedule.left())} left: {', '.join(running)}")
 
 
-def _task(name: str, scenario: str, case: Case) -> Task:
+def _task(name: str, scenario: str, order: Order) -> Task:
     """Cases of one pair and command line may share guests. A scenario that says so, or that has a command line of
-    its own, has a boot of its own; a user's own --append is the same for all."""
-    recipe = " ".join((case.kernel.name, "with", case.userland.name, *case.settings.append))
+    its own, has a boot of its own, and so has each case whose guest is deterministic; a user's own --append is the same
+    for all."""
+    case, deterministic = order.case, order.prepared.recipe.deterministic
+    recipe = " ".join((case.kernel.name, "with", case.userland.name, *case.settings.append,
+                       *(("deterministic",) if deterministic else ())))  # fmt: skip
     task = Task(name, scenario, recipe, recipe)
-    return task.alone if case.scenario.own_boot or case.scenario.settings.append else task
+    return task.alone if deterministic or case.scenario.own_boot or case.scenario.settings.append else task
 
 
 def _failed(done: list[CaseRecord]) -> int:

@@ -29,7 +29,7 @@ from orchestrator.matrix.record import (
 from orchestrator.matrix.selection import Pair
 from orchestrator.matrix.worker import Order, Result
 from orchestrator.model import Case, Scenario
-from orchestrator.prepare import Prepared
+from orchestrator.prepare import Prepared, counted
 from orchestrator.toolchain import Program
 
 
@@ -167,7 +167,10 @@ def _orders(directory: MatrixDirectory, record: MatrixRecord, named: Mapping[str
     for one in filter(undecided, record.cases):
         pieces = prepared[pairs[one.kernel, one.userland]]
         if isinstance(pieces, Prepared):
-            subjects[one.directory] = (preparation.case(named[one.scenario], pieces, options), pieces)
+            wanted = named[one.scenario]
+            if options.deterministic or wanted.deterministic:
+                pieces = counted(pieces)
+            subjects[one.directory] = (preparation.case(wanted, pieces, options), pieces)
         else:
             unable[one.directory] = Unable(None, Result(detail=pieces.message, exit_code=pieces.exit_code))
     preparation.fetch_symbols(options, [case for case, _ in subjects.values()])

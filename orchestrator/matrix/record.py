@@ -134,6 +134,7 @@ class Options:
     mirror: str | None = None
     locked: bool = False
     cold: bool = False
+    deterministic: bool = False
     timeout: float | None = None  # seconds a case
     jobs: int | None = None
     settings: Settings = field(default_factory=Settings)

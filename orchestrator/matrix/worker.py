@@ -14,12 +14,12 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from orchestrator import host, inspector, judgement, progress, recording, session
+from orchestrator import host, inspector, judgement, orders, progress, recording, session
 from orchestrator.errors import LabError
 from orchestrator.machine.guest import Guest
 from orchestrator.matrix import residue
@@ -210,19 +210,20 @@ class Worker:
                 shared.guest, order.program)
             record.timings["run"] = round(time.monotonic() - begin, 3)
             left = shared.residue(directory, frozenset(name for name, _ in order.case.settings.sysctls))
-            fine = not (left or shared.trouble() or residue.kernel_trouble(directory.path))
+            fine = not (shared.guest.recipe.deterministic or left or shared.trouble() or residue.kernel_trouble(directory.path))
             shared.served.append(order.directory.name)
             return left
         finally:
             if not fine:
                 shared.stop()  # which lets a kernel in trouble finish its report
             shared.keep(record, directory)
+            recording.keep_digest(shared.guest, record, directory)
             if not fine:
                 self._discard()
 
 
 def _guest(order: Order, directory: RunDirectory, limits: host.Limits, deadline: float) -> SharedGuest:
-    recipe = replace(order.prepared.recipe, append=order.case.settings.append)
+    recipe = orders.recipe(order.prepared.recipe, order.case, order.program)
     log = directory.path / "console.log"
     return SharedGuest(order.boot, Guest(recipe, limits, log, order.prepared.fall_back, deadline, ssh_at_once=False))
 

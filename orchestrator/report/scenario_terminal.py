@@ -49,7 +49,7 @@ class _Page:
             "settings": _settings(scenario.settings),
             "trace": _trace(scenario.trace) if scenario.trace else "",
             "inspect": _inspect(scenario.inspect) if scenario.inspect else "",
-            "boot": "one of its own" if scenario.own_boot else "",
+            "boot": "deterministic" if scenario.deterministic else "one of its own" if scenario.own_boot else "",
             "sources": "; ".join(scenario.sources),
         }
         if any(words.values()):

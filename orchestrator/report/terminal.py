@@ -73,6 +73,7 @@ def _headline(record: RunRecord, width: int, paint: Paint, verbose: bool) -> lis
     settings = settings_words(record)
     result += _bounded(_emulator(record.emulator), width, 2, verbose)
     result += _bounded(_restored(record.restored, verbose), width, 1, verbose)
+    result += _bounded(_deterministic(record.deterministic, verbose), width, 1, verbose)
     if settings:
         result += _bounded(clean(f"set {settings}", 4000), width, 1, verbose)
     return result
@@ -115,6 +116,12 @@ def _restored(restored: Mapping[str, Any], verbose: bool) -> str:
         return ""
     same = f"; all guests from it have in common: {_text(restored, 'same')}" if verbose else ""
     return f"restored from a state made {_text(restored, 'made')}{same}"
+
+
+def _deterministic(told: Mapping[str, Any], verbose: bool) -> str:
+    if not told:
+        return ""
+    return f"deterministic: raw evidence {_text(told, 'raw')[: None if verbose else 16]}"
 
 
 # ---- the story

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import wire
-from orchestrator.agent import INIT
+from orchestrator.agent import BOTH, INIT
 from orchestrator.elf import build_id
 
 GUEST = Path(__file__).resolve().parents[2] / "guest"
@@ -143,7 +143,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("guest")
     (folder / "program.c").write_text(PROGRAM)
     sources = [source for source in sorted(GUEST.glob("*.c")) if source.name not in INIT]
-    compiled(folder / "init", *STRICT, *(GUEST / name for name in INIT))
+    compiled(folder / "init", *STRICT, *(GUEST / name for name in (*INIT, *BOTH)))
     compiled(folder / "labrun", *STRICT, *sources)
     compiled(folder / "program", "-pthread", "-w", f"-I{GUEST}", folder / "program.c")
     return folder
