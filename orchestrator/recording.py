@@ -121,7 +121,8 @@ def keep_console(guest: Guest, record: RunRecord) -> None:
     if guest.command:
         record.emulator["command"] = shlex.join(guest.command)
     if guest.started:
-        record.emulator["link"] = "SSH" if guest.running.port is None and not guest.recipe.deterministic else "virtio port"
+        by_port = guest.recipe.deterministic or guest.running.port is not None
+        record.emulator["link"] = "virtio port" if by_port else "SSH"
     if guest.unusable:
         record.messages.append(f"the saved state was not used: {guest.unusable}")
     if guest.state is not None:

@@ -329,7 +329,8 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
     record.program = {"sha256": program.sha256, "compiler": program.compiler, "command": list(program.command)}
     directory.save(record)
     deadline = time.monotonic() + limits.total
-    guest = Guest(orders.recipe(recipe, case, program), limits, directory.path / "console.log", fall_back, deadline, ssh_at_once=False)
+    recipe = orders.recipe(recipe, case, program)
+    guest = Guest(recipe, limits, directory.path / "console.log", fall_back, deadline, ssh_at_once=False)
     with recording.recorded(record, directory):
         try:
             begin = time.monotonic()

@@ -39,8 +39,8 @@ Locked = Annotated[bool, typer.Option("--locked", help="Refuse whatever the lock
 Cold = Annotated[bool, typer.Option("--cold", help="Boot the guest: no warm start from a saved state.")]
 Deterministic = Annotated[
     bool,
-    typer.Option("--deterministic", help="Time is a count of instructions, nothing is drawn at random, nothing comes in: "
-                 "raw evidence is the same in every run."),
+    typer.Option("--deterministic", help="Time is a count of instructions, nothing is random and nothing comes "
+                 "in: raw evidence is the same in every run."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Words = list[str] | None

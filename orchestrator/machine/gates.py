@@ -15,7 +15,7 @@ from pathlib import Path
 
 SMALL = 4096  # bytes: the least that a pipe can hold (pipe(7))
 LOOK = 0.001  # seconds between two looks at a QEMU that is on its way to the gate
-SLEEPING = frozenset({"35", "230"})  # nanosleep and clock_nanosleep, in which QEMU waits to write again (chardev/char.c)
+SLEEPING = frozenset({"35", "230"})  # nanosleep, clock_nanosleep: QEMU waits to write again (qemu_chr_write_buffer())
 
 
 class _Pipe:

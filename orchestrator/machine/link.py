@@ -105,8 +105,8 @@ class Feed:
     """What a deterministic guest writes to its port: a file. At each checkpoint, and at its end, it stands still; "go"
     lets it go on.
 
-    ``stands(seconds)`` waits for that, and says whether it came, ``go`` ends it; ``gone`` is what became of a labrun that
-    is gone, ``ended`` whether all of it is."""
+    ``stands(seconds)`` waits for that, and says whether it came, ``go`` ends it; ``gone`` is what became of a labrun
+    that is gone, ``ended`` whether all of it is."""
 
     listens = False
 

@@ -15,7 +15,7 @@ from pathlib import Path
 # guest at once (with -no-reboot QEMU exits); cryptomgr.notests saves about 15 % of the boot.
 BASE_APPEND = ("console=ttyS0", "rdinit=/init", "panic=-1", "cryptomgr.notests")
 
-# Of a deterministic machine: no address is drawn at random, the kernel's or a process's (admin-guide/kernel-parameters).
+# Of a deterministic machine: no address is drawn at random, the kernel's or a process's.
 FIXED_APPEND = ("nokaslr", "norandmaps")
 SHIFT = 3  # an instruction takes 8 ns: with 1 ns, what waits for time to pass took as many instructions again
 BELL = 0xE9  # guest/machine.c
@@ -56,6 +56,11 @@ class Channels:
     monitor: int
     port: int | None = None
     gates: tuple[int, ...] = ()  # of a deterministic machine: what it says at its debug consoles, the bell first
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All of them."""
+        return self.console, self.monitor, *(() if self.port is None else (self.port,)), *self.gates
 
 
 def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> list[str]:
@@ -125,7 +130,7 @@ def incoming(machine: Machine) -> list[str]:
 
 
 def processor(machine: Machine) -> list[str]:
-    """``max`` under TCG (RDRAND, 5-level tables); the host's own under KVM. A deterministic one draws no random bytes."""
+    """``max`` under TCG (RDRAND, 5-level tables); the host's own under KVM. A deterministic one draws nothing."""
     if machine.deterministic:
         return ["-accel", "tcg,thread=single", "-cpu", "max,rdrand=off,rdseed=off", "-smp", str(machine.cpus)]
     if machine.accelerator == "kvm":

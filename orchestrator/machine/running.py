@@ -103,7 +103,7 @@ class Running:
             try:
                 self._process = processes.start(
                     self.command, stdout=self._errors, stderr=self._errors,
-                    pass_fds=(channels.console, channels.monitor, channels.port, *channels.gates, *inherited),
+                    pass_fds=(*channels.descriptors, *inherited),
                 )  # fmt: skip
             except BaseException:
                 theirs.close()  # else the console would wait for a QEMU that never comes
