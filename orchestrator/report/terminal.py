@@ -13,9 +13,10 @@ from typing import Any
 from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
 from orchestrator.names import signal_name
 from orchestrator.report import terminal_map, terminal_story
+from orchestrator.report.costs import NOT_MODELLED, costs, count
 from orchestrator.report.results import settings_words
 from orchestrator.report.story import Moment, moments, tail
-from orchestrator.report.text import PAGE, Paint, clean, columns, cut, flow, plural, seconds, wrap
+from orchestrator.report.text import PAGE, Paint, clean, columns, cut, flow, pad, plural, seconds, wrap
 from orchestrator.rundir import RunDirectory, RunRecord
 
 MAX_CONSOLE = 15  # last lines of console.log, after a run that ended early
@@ -35,6 +36,7 @@ def render(record: RunRecord, directory: Path, *, width: int = 80, colour: bool 
     sections = [
         _headline(record, width, paint, verbose),
         _story(record, found, width, paint, verbose),
+        _costs(record, found, width),
         terminal_map.lines(found, width, paint, signs) if signs else [],
         _output(record, directory, width, paint, verbose),
         _findings(record, width, paint, verbose),
@@ -135,6 +137,21 @@ def _story(record: RunRecord, found: Sequence[Moment], width: int, paint: Paint,
     if end and not any(moment.checkpoint.kind == "exit" for moment in found):
         story += wrap(end, width)
     return story
+
+
+def _costs(record: RunRecord, found: Sequence[Moment], width: int) -> list[str]:
+    """The windows whose instructions were counted, in two columns where they fit."""
+    counted = costs(record, found)
+    if not counted:
+        return []
+    names = [cut(clean(one.name, 64), 40) for one in counted]
+    numbers = [count(one.instructions) for one in counted]
+    wide, broad = max(map(columns, names)), max(map(len, numbers))
+    cells = [f"  {pad(name, wide)}  {number:>{broad}}" for name, number in zip(names, numbers, strict=True)]
+    side_by_side = max(1, min(2, width // (wide + broad + 4)))
+    rows = -(-len(cells) // side_by_side)
+    lines = ["".join(cells[row::rows]) for row in range(rows)]
+    return ["cost in instructions", *lines, *wrap(NOT_MODELLED, width, "  ", then="  ")]
 
 
 def _program_end(record: RunRecord) -> str:

@@ -38,10 +38,10 @@ void touch(char *page)
 
 static void show_counter(void)
 {
-	MEASURE("nothing", NOTHING, MUTATE_NOTHING, NOTHING);
-	MEASURE("nops", NOTHING,
+	MEASURE("counter.nothing", NOTHING, MUTATE_NOTHING, NOTHING);
+	MEASURE("counter.nops", NOTHING,
 		__asm__ volatile(".rept " TEXT(MUTATE_NOPS) "\n\tnop\n\t.endr"), NOTHING);
-	MEASURE("getpid", NOTHING, lab_syscall(LAB_SYS_getpid, 0, 0, 0, 0, 0, 0), NOTHING);
+	MEASURE("counter.getpid", NOTHING, lab_syscall(LAB_SYS_getpid, 0, 0, 0, 0, 0, 0), NOTHING);
 }
 
 int main(int argc, char **argv)
@@ -65,6 +65,6 @@ int main(int argc, char **argv)
 	show_forks();
 	lab_checkpoint("forks");
 	show_exec(argv[0]);
-	lab_checkpoint("exec");
+	lab_checkpoint("programs");
 	return 0;
 }

@@ -81,9 +81,9 @@ static void show_fast(void)
 	block = malloc(FAST);
 	guard = malloc(FAST);
 	fill_cache();
-	MEASURE("free.fastbin", NOTHING, free(block), (empty_cache(FAST), block = malloc(FAST), fill_cache()));
+	MEASURE("heap.free-fastbin", NOTHING, free(block), (empty_cache(FAST), block = malloc(FAST), fill_cache()));
 	free(block);
-	MEASURE("malloc.fastbin", empty_cache(FAST), block = malloc(FAST), (fill_cache(), free(block)));
+	MEASURE("heap.malloc-fastbin", empty_cache(FAST), block = malloc(FAST), (fill_cache(), free(block)));
 	free(guard);
 }
 
@@ -97,26 +97,26 @@ void show_heap(void)
 #ifdef MUTATE_MAPPED
 	mallopt(M_MMAP_THRESHOLD, 64);
 #endif
-	MEASURE("malloc.tcache", free(malloc(CACHED)), block = malloc(CACHED), free(block));
-	MEASURE("free.tcache", block = malloc(CACHED), free(block), NOTHING);
+	MEASURE("heap.malloc-tcache", free(malloc(CACHED)), block = malloc(CACHED), free(block));
+	MEASURE("heap.free-tcache", block = malloc(CACHED), free(block), NOTHING);
 #ifdef MUTATE_MAPPED
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 #endif
 	if (has_fastbins())
 		show_fast();
-	show_bin("malloc.smallbin", "free.smallbin", SMALL);
+	show_bin("heap.malloc-smallbin", "heap.free-smallbin", SMALL);
 	block = malloc(LARGE);
 	guard = malloc(LARGE);
-	MEASURE("free.largebin", NOTHING, free(block), (free(malloc(SORTING)), block = malloc(LARGE)));
-	MEASURE("malloc.largebin", (free(block), free(malloc(SORTING))), block = malloc(LARGE), NOTHING);
+	MEASURE("heap.free-largebin", NOTHING, free(block), (free(malloc(SORTING)), block = malloc(LARGE)));
+	MEASURE("heap.malloc-largebin", (free(block), free(malloc(SORTING))), block = malloc(LARGE), NOTHING);
 	free(malloc(100000));	/* the top chunk is large enough for what follows */
-	MEASURE("malloc.top", NOTHING, cached[i] = malloc(TOP), NOTHING);
-	MEASURE("free.top", NOTHING, free(cached[REPEATS - 1 - i]), NOTHING);
+	MEASURE("heap.malloc-top", NOTHING, cached[i] = malloc(TOP), NOTHING);
+	MEASURE("heap.free-top", NOTHING, free(cached[REPEATS - 1 - i]), NOTHING);
 #ifdef MUTATE_UNMAPPED
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 #endif
-	MEASURE("malloc.mmap", NOTHING, block = malloc(MAPPED), free(block));
-	MEASURE("free.mmap", block = malloc(MAPPED), free(block), NOTHING);
+	MEASURE("heap.malloc-mmap", NOTHING, block = malloc(MAPPED), free(block));
+	MEASURE("heap.free-mmap", block = malloc(MAPPED), free(block), NOTHING);
 	free(guard);
 }

@@ -63,15 +63,15 @@ void show_mappings(void)
 	unmap(place, REPEATS * ROOM / PAGE);
 	place += ROOM / 2;
 	show_brk();
-	MEASURE("mmap", here = place + i * ROOM, map(here, 3), NOTHING);
+	MEASURE("mmap.map", here = place + i * ROOM, map(here, 3), NOTHING);
 	MEASURE("mprotect.split", here = place + i * ROOM + (MUTATE_SPLIT == 1 ? PAGE : 0),
 		protect(here, MUTATE_SPLIT, PROT_READ), NOTHING);
 	MEASURE("mprotect.merge", here = place + i * ROOM + (MUTATE_SPLIT == 1 ? PAGE : 0),
 		protect(here, MUTATE_SPLIT, PROT_READ | PROT_WRITE), NOTHING);
 	MEASURE("mprotect.whole", here = place + i * ROOM, protect(here, 3, PROT_READ),
 		protect(here, 3, PROT_READ | PROT_WRITE));
-	MEASURE("munmap", here = place + i * ROOM, unmap(here, 3), NOTHING);
-	MEASURE("munmap.touched",
+	MEASURE("mmap.unmap", here = place + i * ROOM, unmap(here, 3), NOTHING);
+	MEASURE("mmap.unmap-touched",
 		(here = place + i * ROOM, map(here, 3), touch_if_wanted(here), touch_if_wanted(here + PAGE)),
 		unmap(here, 3), NOTHING);
 }

@@ -138,7 +138,7 @@ void show_exec(const char *self)
 #ifdef MUTATE_TINY
 	self_fd = tiny_fd;
 #endif
-	show_execs("execve", tiny_fd, (char *[]){ "tiny", NULL }, shared);
-	show_execs("execve.to-main", self_fd, (char *[]){ "cost", "arrived", NULL }, shared);
+	show_execs("exec.static", tiny_fd, (char *[]){ "tiny", NULL }, shared);
+	show_execs("exec.to-main", self_fd, (char *[]){ "cost", "arrived", NULL }, shared);
 	munmap(shared, PAGE);
 }

@@ -12,7 +12,16 @@ from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Evidence
 from orchestrator.observed import ObservationError
-from orchestrator.report.html import address_space, embed, fault_path, heap, page_tables, stack_growth, thread_stacks
+from orchestrator.report.html import (
+    address_space,
+    cost,
+    embed,
+    fault_path,
+    heap,
+    page_tables,
+    stack_growth,
+    thread_stacks,
+)
 from orchestrator.report.text import size
 
 MAX_CITED = 300  # lines of evidence that one picture may ask for
@@ -51,6 +60,9 @@ PICTURES = (
     Picture("stack_growth", "Stack growth",
             "How far down the main stack reaches, where its limit and the guard gap end it, and what lies below.",
             stack_growth.data),
+    Picture("cost", "Cost in instructions",
+            "How many instructions the guest executed in each window that the program measured, the kernel's included.",
+            cost.data),
 )  # fmt: skip
 
 
