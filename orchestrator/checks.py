@@ -43,6 +43,7 @@ _WHICH = ("page", "pid")
 OBSERVATIONS = {
     "note": Signature(("text",), at=True),
     "notes": Signature(("text",), at=True),
+    "cost": Signature(("text",), at=True),
     "vma": Signature(("mapping",), at=True),
     "vmas": Signature((), at=True),
     "rollup": Signature(("text",), at=True),

@@ -11,10 +11,11 @@ from orchestrator import fingerprint, host, inspector, recording, resources, sce
 from orchestrator.errors import UsageError
 from orchestrator.judgement import find_scenario, judge
 from orchestrator.machine import qemu
+from orchestrator.machine.recipe import Recipe
 from orchestrator.model import Case, Scenario, Settings
 from orchestrator.names import nearest
 from orchestrator.prepare import Choice, Prepared, prepare
-from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.rundir import RECORD_LOG, RunDirectory, RunRecord
 from orchestrator.stopwatch import Stopwatch
 from orchestrator.toolchain import Program, compile_program
 
@@ -30,6 +31,7 @@ class Request:
     timeout: float | None = None
     inspect: bool | None = None  # at every checkpoint, at none; None: as the scenario says
     vmcore: str | None = None  # the checkpoint at which the guest's memory is dumped; "failure"
+    keep_record: bool = False  # QEMU's, so that the run can be replayed
     start_up: float | None = None  # seconds that the lab took until it came to this
 
 
@@ -62,13 +64,20 @@ def run(request: Request) -> Done:
     record.timings.update({} if request.start_up is None else {"start_up": request.start_up}, **watch.seconds)
     directory = RunDirectory.create(request.output or _new_directory(case), record)
     limits = host.limits(wanted.timeout, request.timeout)
-    session.run_case(case, prepared.recipe, program, directory, record, limits, prepared.fall_back, looking)
+    recipe = _recorded(prepared.recipe, directory) if request.keep_record else prepared.recipe
+    session.run_case(case, recipe, program, directory, record, limits, prepared.fall_back, looking)
     watch = Stopwatch()
     judge(record, directory, wanted)
     watch.lap("evaluate")
     record.timings.update(watch.seconds)
     directory.save(record)
     return Done(record, directory)
+
+
+def _recorded(recipe: Recipe, directory: RunDirectory) -> Recipe:
+    """The same, of which QEMU keeps a record in the run directory."""
+    log = directory.write(RECORD_LOG, b"")
+    return replace(recipe, record=qemu.Record(str(log.resolve())))
 
 
 def _check_vmcore(name: str | None, wanted: Scenario) -> None:

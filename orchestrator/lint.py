@@ -162,7 +162,7 @@ class _Linter:
 
     def notes(self) -> Iterator[Message]:
         for function, name, line in self.asked("text"):
-            if function not in ("note", "notes") or name in _OWN_NOTES or name.startswith("lab."):
+            if function not in ("note", "notes", "cost") or name in _OWN_NOTES or name.startswith("lab."):
                 continue
             if not self.code.may_say(name, prefix=function == "notes"):
                 yield self.said(line, f"no source names the note {name!r}{nearest(name, self.code.texts)}")

@@ -125,6 +125,12 @@ class Observations(CallOrder, Inside, Heaps):
             raise ObservationError(f"{key!r} was noted {len(found)} times at {at!r}; use notes({key!r})")
         return Observed(_number(found[0].value), self._note_lines(at, found))
 
+    def cost(self, window: str, at: str) -> Observed:
+        """The instructions of a window of the program's (lab_cost_end(), guest/lab.h), where they were counted."""
+        if not self.record.deterministic:
+            raise ObservationError("instructions were not counted: the run was not deterministic (--deterministic)")
+        return self.note(f"cost.{window}", at)
+
     def notes(self, prefix: str, at: str) -> Observed:
         """The values of all notes whose key begins so, in the order of time."""
         notes = self.all_notes(at)

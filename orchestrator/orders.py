@@ -23,7 +23,7 @@ def of(case: Case, program: Program, first: str = "") -> bytes:
 def recipe(shape: Recipe, case: Case, program: Program) -> Recipe:
     """The guest for a case: with its words on the kernel command line; a deterministic one has the case in it."""
     shape = replace(shape, append=case.settings.append)
-    return replace(shape, orders=of(case, program, "alone")) if shape.deterministic else shape
+    return replace(shape, orders=shape.orders or of(case, program, "alone")) if shape.deterministic else shape
 
 
 def _lines(case: Case, program: Program, first: str) -> Iterator[bytes]:

@@ -109,8 +109,11 @@ def boots(attempts: list[Attempt]) -> list[Boot]:
 
 def keep_digest(guest: Guest, record: RunRecord, directory: RunDirectory) -> None:
     """That the guest was deterministic, if it was, and what all that came out of it comes to."""
-    if guest.recipe.deterministic:
-        record.deterministic = {"began": f"{qemu.CLOCK}Z", "raw": directory.raw_digest()}
+    recipe = guest.recipe
+    if recipe.deterministic:
+        written = recipe.record is not None and not recipe.record.again
+        record.deterministic = {"began": f"{qemu.CLOCK}Z", "raw": directory.raw_digest(), "agent": recipe.agent.name,
+                                "record": written}  # fmt: skip
 
 
 def keep_console(guest: Guest, record: RunRecord) -> None:

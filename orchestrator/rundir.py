@@ -20,6 +20,7 @@ from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Ope
 
 SCHEMA = 1
 FIRST_RUNS = "first-runs"  # where a matrix keeps the run of a case that was not trusted and made again
+RECORD_LOG, RECORD_ORDERS = "record/qemu", "record/orders"  # of a run that can be replayed (--record)
 MAX_RECORD = 64 << 20  # bytes: a run.json beyond this is not ours
 
 

@@ -18,7 +18,7 @@ from orchestrator.machine.classify import comparable
 from orchestrator.machine.dump import dump
 from orchestrator.machine.guest import Guest, GuestEnded, Recipe
 from orchestrator.model import Case, Checkpoint, Ended
-from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.rundir import RECORD_ORDERS, RunDirectory, RunRecord
 from orchestrator.toolchain import Program
 
 if TYPE_CHECKING:
@@ -330,6 +330,8 @@ def run_case(case: Case, recipe: Recipe, program: Program, directory: RunDirecto
     directory.save(record)
     deadline = time.monotonic() + limits.total
     recipe = orders.recipe(recipe, case, program)
+    if recipe.record is not None and not recipe.record.again:
+        directory.write(RECORD_ORDERS, recipe.orders)
     guest = Guest(recipe, limits, directory.path / "console.log", fall_back, deadline, ssh_at_once=False)
     with recording.recorded(record, directory):
         try:

@@ -32,6 +32,10 @@ lazy.add(app, "check", "check:check",
 lazy.add(app, "report", "report:report",
          "Report what is in DIR, as it was found when it ran: nothing is run, or evaluated again (`lab check` does "
          "that).")
+lazy.add(app, "replay", "replay:replay",
+         "Let a recorded run happen again, instruction by instruction, and compare what comes out of it.")
+lazy.add(app, "gdb", "replay:gdb",
+         "Walk through a recorded run in gdb, from its first instruction, with the symbols of kernel, program and libc.")
 lazy.add(app, "inspect", "inspect:inspect",
          "Show the whole story of one address at one checkpoint, from the evidence of a run, without a guest.")
 lazy.add(app, "list", "listing:list_",

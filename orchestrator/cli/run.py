@@ -46,6 +46,9 @@ def run(
     locked: options.Locked = False,
     cold: options.Cold = False,
     deterministic: options.Deterministic = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Deterministic, and QEMU keeps a record: `lab replay` and `lab gdb` take it.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
     verbose: Annotated[
         bool,
@@ -65,10 +68,10 @@ def run(
     outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
     outputs.check()
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
-                            vmlinux, cold, deterministic)
+                            vmlinux, cold, deterministic or record)
     settings = options.settings(append, sysctl, tunable, ulimit, env, define)
     request = experiment.Request(scenario, choice, settings, output, timeout, inspect, vmcore,
-                                 stopwatch.since_start())
+                                 record, stopwatch.since_start())
     with options.shown(quiet):
         if dry_run:
             typer.echo(experiment.command_line(request))

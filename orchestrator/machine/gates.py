@@ -41,8 +41,14 @@ class _Pipe:
             except BlockingIOError:
                 size //= 2
 
-    def close(self) -> None:
+    def hear_no_more(self) -> None:
+        """Who writes is refused from then on, and does not wait."""
         os.close(self.read)
+        self.read = -1
+
+    def close(self) -> None:
+        if self.read >= 0:
+            os.close(self.read)
         os.close(self.write)
 
 
@@ -79,6 +85,11 @@ class Gates:
         """Lets the guest go on, to the next bell."""
         gate, self._turn = self._gates[self._turn], 1 - self._turn
         gate.drain()
+
+    def leave(self) -> None:
+        """Whatever the guest does with the gates, they hold it no more."""
+        for gate in self._gates:
+            gate.hear_no_more()
 
     def close(self) -> None:
         """Gives the pipes back."""

@@ -32,6 +32,16 @@ class Ram:
 
 
 @dataclass(frozen=True)
+class Record:
+    """QEMU's own record of a deterministic machine (docs/system/replay.rst): it is written, or what stands in it happens
+    again. ``debugger``: where gdb can connect, a path; the machine does not start before it says so."""
+
+    path: str
+    again: bool = False
+    debugger: str = ""
+
+
+@dataclass(frozen=True)
 class Machine:
     """The hardware and the boot of one guest. ``memory`` in MiB."""
 
@@ -44,6 +54,7 @@ class Machine:
     sandbox: bool = True
     ram: Ram | None = None
     deterministic: bool = False  # what happens in it is a function of its kernel and initramfs alone
+    record: Record | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ def command(emulator: Sequence[str], machine: Machine, channels: Channels) -> li
         *memory(machine),
         *processor(machine),
         *boot(machine),
-        *(apart(channels) if machine.deterministic else connected(channels)),
+        *(apart(machine, channels) if machine.deterministic else connected(channels)),
         *monitor(channels),
         *vmcoreinfo(),
         *incoming(machine),
@@ -83,14 +94,19 @@ def connected(channels: Channels) -> list[str]:
     return [*console(channels), *network(), *entropy(), *port(channels)]
 
 
-def apart(channels: Channels) -> list[str]:
+def apart(machine: Machine, channels: Channels) -> list[str]:
     """A guest that nothing comes into. Time is a count of instructions (docs/devel/tcg-icount.rst), each of 2^shift
     nanoseconds, and idle time passes at once. What the port is given is taken while the processor waits: without
     ``ioeventfd`` no other thread is asked. At the gates it stands still (guest/machine.c). It does not start by itself,
     as QMP is not heard while it stands."""
     consoles = ((f"gate{number}", BELL + number, descriptor) for number, descriptor in enumerate(channels.gates))
+    record = machine.record
+    counted = f"shift={SHIFT},sleep=off"
+    if record is not None:
+        counted += f",rr={'replay' if record.again else 'record'},rrfile={record.path}"
     return [
-        "-icount", f"shift={SHIFT},sleep=off", "-seed", "1", "-rtc", f"base={CLOCK},clock=vm", "-S",
+        *(["-gdb", f"unix:{record.debugger},server=on,wait=off"] if record is not None and record.debugger else []),
+        "-icount", counted, "-seed", "1", "-rtc", f"base={CLOCK},clock=vm", "-S",
         *_file("console", channels.console), "-serial", "chardev:console",
         "-device", "virtio-serial-pci,max_ports=2,ioeventfd=off",
         *_file("port", channels.port), "-device", "virtserialport,chardev=port,name=lab",

@@ -32,13 +32,14 @@ class Recipe:
     states: Path | None = None
     deterministic: bool = False
     orders: bytes = b""
+    record: qemu.Record | None = None  # QEMU's own of a deterministic guest
 
     def machine(self, initrd: str, ram: qemu.Ram | None = None) -> qemu.Machine:
         """What QEMU is told of it; ``initrd`` is where the initramfs lies."""
         return qemu.Machine(
             kernel=self.kernel.vmlinuz, initrd=initrd, append=self.append, memory=self.memory, cpus=self.cpus,
             accelerator=self.accelerator, sandbox=self.sandbox, ram=ram,
-            deterministic=self.deterministic,
+            deterministic=self.deterministic, record=self.record,
         )  # fmt: skip
 
     @property

@@ -84,6 +84,7 @@ class Running:
 
     def __init__(self, emulator: Sequence[str], machine: qemu.Machine, log: Path | None, *,
                  inherited: Sequence[int] = (), heard: bytes = b"") -> None:
+        self._record = machine.record
         self.regions: tuple[memory.Region, ...] = ()  # of a guest that may stand still when they are wanted
         self._parts = contextlib.ExitStack()
         self._errors: IO[bytes] = self._parts.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
@@ -153,7 +154,8 @@ class Running:
             raise self._launch_failure() from None
         if self._gates is not None:
             self.regions = memory.regions(self.monitor)
-            self.monitor.execute("cont")
+            if self._record is None or not self._record.debugger:  # which lets it start itself
+                self.monitor.execute("cont")
 
     def await_word(self, word: str, limits: Limits, begin: float, deadline: float, advice: str = "") -> None:
         """Waits until init has said ``word`` on the console. Raises LimitError at the deadline (time.monotonic()),
@@ -223,9 +225,11 @@ class Running:
 
     def _end(self) -> None:
         self._hear_out()
-        if not self.ended and self._gates is not None:
+        if not self.ended and self._gates is not None and (self._record is None or self._record.again):
             self._process.kill()  # it hears nothing where its guest stands still, and is to say no more where it runs
         elif not self.ended:
+            if self._gates is not None:
+                self._gates.leave()  # a record is whole when QEMU ends by itself
             with contextlib.suppress(GuestError, HostError, OSError):
                 self.monitor.execute("quit", patience=2.0)
         processes.end(self._process, patience=2.0)

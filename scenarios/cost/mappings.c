@@ -2,14 +2,15 @@
  * mappings - system calls that change the address space: brk, mmap, munmap, mprotect.
  *
  * Bare system calls, so that no wrapper of glibc's is counted.  The mappings have free addresses
- * on either side: none is joined with a neighbour.
+ * on either side: none is joined with a neighbour, and none takes a page table with it.
  */
 #include "cost.h"
 
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#define ROOM	(64 * PAGE)	/* from one mapping to the next */
+#define ROOM	(16 * PAGE)	/* from one mapping to the next */
+#define TABLE	(512 * PAGE)	/* the addresses of one page table */
 #ifndef MUTATE_SPLIT
 #define MUTATE_SPLIT	1	/* pages of the three */
 #endif
@@ -57,11 +58,14 @@ static void show_brk(void)
 
 void show_mappings(void)
 {
-	char *place = mmap(NULL, REPEATS * ROOM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *here;
+	char *place = mmap(NULL, 2 * TABLE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *here;
 
 	need(place != MAP_FAILED, "free addresses");
-	unmap(place, REPEATS * ROOM / PAGE);
-	place += ROOM / 2;
+	unmap(place, 2 * TABLE / PAGE);
+	place = (char *)(((uintptr_t)place + TABLE - 1) & ~(TABLE - 1));
+	touch(map(place, 1));	/* the first and the last page of a page table, which so is there and stays */
+	touch(map(place + TABLE - PAGE, 1));
+	place += ROOM;
 	show_brk();
 	MEASURE("mmap.map", here = place + i * ROOM, map(here, 3), NOTHING);
 	MEASURE("mprotect.split", here = place + i * ROOM + (MUTATE_SPLIT == 1 ? PAGE : 0),

@@ -5,7 +5,6 @@
  * the first instruction of the new program: of one that is a few instructions without libc, which is
  * the kernel's work alone, and of this one's main(), where the dynamic linker has been at work.
  */
-#define _GNU_SOURCE
 #include "cost.h"
 
 #include <elf.h>
@@ -13,7 +12,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,8 +46,8 @@ static void show_fork(const char *window, size_t pages)
 void show_forks(void)
 {
 	show_fork("fork.0", 0);
-	show_fork("fork.1024", 1024);
-	show_fork("fork.2048", 2048);
+	show_fork("fork.4096", 4096);
+	show_fork("fork.8192", 8192);
 }
 
 /* write(TELL, &counter, 8), exit(0); as lab_cost_counter() reads it */
@@ -60,8 +58,8 @@ __asm__(".pushsection .rodata\n"
 	"\txor %edi, %edi\n\tmov $60, %eax\n\tsyscall\n"
 	"tiny_end:\n\t.popsection\n");
 
-/* An executable of one segment, in memory. */
-static int tiny_program(void)
+/* An executable of one segment. */
+static void write_tiny(const char *path)
 {
 	struct {
 		Elf64_Ehdr head;
@@ -80,11 +78,11 @@ static int tiny_program(void)
 			.p_filesz = sizeof(file), .p_memsz = sizeof(file), .p_align = PAGE,
 		},
 	};
-	int fd = memfd_create("tiny", MFD_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
 
 	memcpy(file.code, tiny, (size_t)(tiny_end - tiny));
-	need(fd >= 0 && write(fd, &file, sizeof(file)) == (ssize_t)sizeof(file), "an executable in memory");
-	return fd;
+	need(fd >= 0 && write(fd, &file, sizeof(file)) == (ssize_t)sizeof(file), "an executable");
+	close(fd);
 }
 
 /* In the new program: who started it hears when that was. */
@@ -93,8 +91,8 @@ void arrived(uint64_t now)
 	(void)!write(TELL, &now, sizeof(now));
 }
 
-/* From the child's execveat() to the new program's first look at the counter. */
-static uint64_t exec_once(int program, char *const argv[], uint64_t *shared)
+/* From the child's execve() to the new program's first look at the counter. */
+static uint64_t exec_once(const char *program, char *const argv[], uint64_t *shared)
 {
 	uint64_t end = 0;
 	int ends[2];
@@ -106,7 +104,7 @@ static uint64_t exec_once(int program, char *const argv[], uint64_t *shared)
 		dup2(ends[1], TELL);
 		lab_cost_begin("execve");
 		*shared = lab_cost_start;
-		syscall(SYS_execveat, program, "", argv, (char *[]){ NULL }, AT_EMPTY_PATH);
+		execve(program, argv, (char *[]){ NULL });
 		_exit(1);
 	}
 	close(ends[1]);
@@ -116,7 +114,7 @@ static uint64_t exec_once(int program, char *const argv[], uint64_t *shared)
 	return ((end - *shared) >> LAB_COST_SHIFT) - LAB_COST_EMPTY;
 }
 
-static void show_execs(const char *window, int program, char *const argv[], uint64_t *shared)
+static void show_execs(const char *window, const char *program, char *const argv[], uint64_t *shared)
 {
 	uint64_t least = UINT64_MAX;
 
@@ -131,14 +129,14 @@ static void show_execs(const char *window, int program, char *const argv[], uint
 void show_exec(const char *self)
 {
 	uint64_t *shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int tiny_fd = tiny_program(), self_fd = open(self, O_RDONLY | O_CLOEXEC);
 
-	need(shared != MAP_FAILED && self_fd >= 0, "what an execve takes");
+	need(shared != MAP_FAILED, "a page for parent and child");
 	*shared = 0;
+	write_tiny("tiny");
 #ifdef MUTATE_TINY
-	self_fd = tiny_fd;
+	self = "./tiny";
 #endif
-	show_execs("exec.static", tiny_fd, (char *[]){ "tiny", NULL }, shared);
-	show_execs("exec.to-main", self_fd, (char *[]){ "cost", "arrived", NULL }, shared);
+	show_execs("exec.static", "./tiny", (char *[]){ "tiny", NULL }, shared);
+	show_execs("exec.to-main", self, (char *[]){ "cost", "arrived", NULL }, shared);
 	munmap(shared, PAGE);
 }

@@ -1,0 +1,218 @@
+"""`lab replay` and `lab gdb` from end to end: a recorded run happens once more, instruction by instruction.
+
+The record is QEMU's own (docs/system/replay.rst): it is only good for the very same machine, so what that was made of is
+held against what there is now, before anything is started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator import host, inspector, progress, recording, session
+from orchestrator.errors import HostError, UsageError
+from orchestrator.judgement import find_scenario, judge
+from orchestrator.machine import qemu
+from orchestrator.model import Case, Settings
+from orchestrator.prepare import Choice, Prepared, prepare
+from orchestrator.rundir import RECORD_LOG, RECORD_ORDERS, RunDirectory, RunRecord, machine
+from orchestrator.toolchain import Program
+
+AGAIN = "run it again: `lab run … --record`"
+NO_LIMITS = host.Limits(math.inf, math.inf, math.inf, math.inf)  # who walks through a run takes the time that it takes
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A run that happened again. ``differs`` are the files of evidence that are not the same, none where all are."""
+
+    was: RunRecord
+    record: RunRecord
+    directory: RunDirectory
+    differs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run that can happen again, and all that it takes."""
+
+    directory: RunDirectory
+    record: RunRecord
+    case: Case
+    prepared: Prepared
+
+
+def find(path: Path) -> Recorded:
+    """The record of a run, with the pieces that it was made of. Raises UsageError where there is none, or where something
+    is otherwise now; PieceError and HostError as a run does."""
+    directory = RunDirectory.open(path)
+    was = directory.load()
+    if not was.deterministic.get("record"):
+        raise UsageError(f"{path} has no record to replay", AGAIN)
+    for name in (RECORD_LOG, RECORD_ORDERS, "program"):
+        if not directory.file(name).is_file():
+            raise UsageError(f"{directory.path / name} is gone: the run can't happen again", AGAIN)
+    told = was.case
+    wanted = find_scenario(str(told["source"]) if Path(str(told["source"])).exists() else str(told["scenario"]))
+    settings = _settings(told.get("settings", {}))
+    memory = machine(was).memory.removesuffix("M")
+    choice = Choice(kernel=str(told["kernel"]), userland=str(told["userland"]), append=settings.append,
+                    qemu=None if _is_piece(was, "emulator") else str(told["emulator"]),
+                    memory=int(memory) if memory.isdecimal() else Choice.memory, deterministic=True)  # fmt: skip
+    prepared = prepare(choice, announce=False)
+    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings, str(told.get("fingerprint", "")),
+                wanted.inspect)  # fmt: skip
+    _check(was, case, prepared)
+    return Recorded(directory, was, case, prepared)
+
+
+def _is_piece(record: RunRecord, kind: str) -> bool:
+    return any(piece.get("kind") == kind for piece in record.pieces)
+
+
+def _settings(told: dict[str, Any]) -> Settings:
+    known = {one.name: told.get(one.name, ()) for one in fields(Settings)}
+    return Settings(**{name: tuple(tuple(value) if isinstance(value, list) else value for value in values)
+                       for name, values in known.items()})  # fmt: skip
+
+
+def _check(was: RunRecord, case: Case, prepared: Prepared) -> None:
+    """Raises UsageError naming all that is not as it was."""
+    now = {(piece["kind"], piece["name"]): piece for piece in recording.new_record(case, {}).pieces}
+    wrong = []
+    for piece in was.pieces:
+        other = now.get((piece["kind"], piece["name"]))
+        if piece["kind"] != "sysroot" and (other is None or other["key"] != piece["key"]):
+            wrong.append(f"{piece['kind']} {piece['name']}: {_packages(piece)} then, {_packages(other)} now")
+    if was.emulator.get("version") != prepared.emulator.version:
+        wrong.append(f"QEMU {was.emulator.get('version')} then, {prepared.emulator.version} now")
+    if was.deterministic.get("agent") != prepared.recipe.agent.name:
+        wrong.append("the lab's own programs in the guest (init, labrun) were others")
+    if wrong:
+        raise UsageError("the record is of another machine: " + "; ".join(dict.fromkeys(wrong)),
+                         "use the lab and the lock (images/lock.yaml) that recorded it")  # fmt: skip
+
+
+def _packages(piece: dict[str, Any] | None) -> str:
+    if piece is None:
+        return "none"
+    packages = [str(name) for name in piece.get("packages", ())]
+    return ", ".join(packages[:3]) + (f" and {len(packages) - 3} more" if len(packages) > 3 else "") or str(piece["key"])
+
+
+def replay(found: Recorded, output: Path, debugger: str = "") -> Replayed:
+    """Lets it happen again, into the run directory ``output``. ``debugger`` is the socket on which gdb is waited for."""
+    case, prepared, directory = found.case, found.prepared, found.directory
+    looking = inspector.make(case, prepared)
+    record = recording.new_record(case, {"accelerator": "tcg", "reason": f"the record of {directory.path} is replayed"})
+    target = RunDirectory.create(output, record)
+    again = qemu.Record(str(directory.file(RECORD_LOG).resolve()), again=True, debugger=debugger)
+    recipe = replace(prepared.recipe, orders=directory.file(RECORD_ORDERS).read_bytes(), record=again)
+    program = Program(directory.file("program"), str(found.record.program.get("sha256", "")),
+                      str(found.record.program.get("compiler", "")), tuple(found.record.program.get("command", ())))
+    limits = NO_LIMITS if debugger else host.limits(case.scenario.timeout)
+    session.run_case(case, recipe, program, target, record, limits, None, looking)
+    judge(record, target, case.scenario)
+    differs = () if record.deterministic.get("raw") == found.record.deterministic.get("raw") else \
+        tuple(_differing(directory.path, target.path))
+    if differs:
+        record.messages.append(f"not as it was recorded: {', '.join(differs[:10])}")
+    target.save(record)
+    return Replayed(found.record, record, target, differs)
+
+
+def _differing(first: Path, second: Path) -> Iterator[str]:
+    """The files of raw evidence that one has otherwise than the other, by name."""
+    sides = [{str(file.relative_to(side)): file for name in ("console.log", "kernel.log", "evidence")
+              for file in [side / name, *(side / name).rglob("*")] if file.is_file()} for side in (first, second)]
+    for name in sorted(sides[0].keys() | sides[1].keys()):
+        one, other = (side.get(name) for side in sides)
+        if one is None or other is None or one.read_bytes() != other.read_bytes():
+            yield name
+
+
+# -- with a debugger ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run that waits for gdb: the command line that connects it."""
+
+    command: tuple[str, ...]
+    _worker: threading.Thread
+
+    def over(self) -> None:
+        """Returns when the run has ended, which is not before gdb lets it begin."""
+        self._worker.join()
+
+
+@contextlib.contextmanager
+def debugged(found: Recorded, output: Path) -> Iterator[Waiting]:
+    """The run happens again in the background, and waits for gdb first: the command line that connects it, with the
+    symbols of kernel, program and libc. At the end of the block the guest is ended, wherever it is."""
+    with tempfile.TemporaryDirectory(prefix="lab-gdb-") as folder:
+        socket = Path(folder) / "socket"
+        worker = threading.Thread(target=_unheard, args=(found, output, str(socket)), daemon=True)
+        worker.start()
+        progress.note("waiting for QEMU to listen for gdb", once=True)
+        while not socket.exists():
+            worker.join(0.05)
+            if not worker.is_alive():
+                raise HostError("the replay ended before gdb could connect", f"see {output}/run.json")
+        yield Waiting(tuple(gdb(found, socket)), worker)
+
+
+def _unheard(found: Recorded, output: Path, socket: str) -> None:
+    with contextlib.suppress(Exception):  # gdb has the word; how it went stands in the run's record
+        replay(found, output, socket)
+
+
+def gdb(found: Recorded, socket: Path) -> list[str]:
+    """gdb's command line for a guest whose gdb stub listens at ``socket``."""
+    symbols = found.prepared.find_symbols()
+    words = ["gdb", "-q"]
+    if symbols.vmlinux is not None:
+        words += ["-ex", f"file {symbols.vmlinux}"]
+    for file, base in _loaded(found, symbols.libc):
+        words += ["-ex", f"add-symbol-file {shlex.quote(str(file))} -o {base:#x}"]
+    return [*words, "-ex", f"target remote {socket}"]
+
+
+def _loaded(found: Recorded, libc: Path | None) -> Iterator[tuple[Path, int]]:
+    """The program and libc, each with the address at which the recorded run had it."""
+    from orchestrator.collect import procfs
+    from orchestrator.collect.lines import Document
+
+    bases: dict[str, int] = {}
+    for file in sorted((found.directory.path / "evidence").glob("*/proc/*/maps")):
+        for vma in procfs.parse_maps(Document.of(file.name, file.read_bytes())):
+            if vma.offset == 0 and vma.inode:
+                bases.setdefault(vma.name.rpartition("/")[2], vma.start)
+    program = found.directory.file("program")
+    if "program" in bases:
+        yield program, bases["program"] if _moves(program) else 0
+    if libc is not None and "libc.so.6" in bases:
+        yield libc, bases["libc.so.6"]
+
+
+def _moves(program: Path) -> bool:
+    """Whether it is linked to run at any address: ET_DYN of its header (elf(5))."""
+    with program.open("rb") as file:
+        return file.read(18)[16:18] == b"\3\0"
+
+
+def run_gdb(command: Sequence[str]) -> int:
+    """gdb in the foreground, on this terminal. Raises HostError where there is none."""
+    if shutil.which(command[0]) is None:
+        raise HostError("there is no gdb on this host", "install it; or `lab replay RUN --gdb` tells what to connect to")
+    return subprocess.run(list(command), check=False, env={**os.environ, "DEBUGINFOD_URLS": ""}).returncode
