@@ -1,13 +1,12 @@
 """`lab replay` and `lab gdb` from end to end: a recorded run happens once more, instruction by instruction.
 
-The record is QEMU's own (docs/system/replay.rst): it is only good for the very same machine, so what that was made of is
-held against what there is now, before anything is started.
+The record is QEMU's own (docs/system/replay.rst): it is only good for the very same machine, so what that was made of
+is held against what there is now, before anything is started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shlex
 import shutil
@@ -29,7 +28,7 @@ from orchestrator.rundir import RECORD_LOG, RECORD_ORDERS, RunDirectory, RunReco
 from orchestrator.toolchain import Program
 
 AGAIN = "run it again: `lab run … --record`"
-NO_LIMITS = host.Limits(math.inf, math.inf, math.inf, math.inf)  # who walks through a run takes the time that it takes
+NO_LIMITS = host.Limits(*(1e7,) * 4)  # seconds, four months: who walks through a run takes the time that it takes
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,14 @@ class Replayed:
     record: RunRecord
     directory: RunDirectory
     differs: tuple[str, ...]
+
+    @property
+    def how(self) -> str:
+        """What is not as it was, in words; "" where all is."""
+        found = [f"{len(self.differs)} files: {', '.join(self.differs[:20])}"] if self.differs else []
+        if self.record.ending != self.was.ending:
+            found.append(f"it ended as {self.record.ending.value} {self.record.ending_detail}".rstrip())
+        return "; ".join(found)
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,8 @@ class Recorded:
 
 
 def find(path: Path) -> Recorded:
-    """The record of a run, with the pieces that it was made of. Raises UsageError where there is none, or where something
-    is otherwise now; PieceError and HostError as a run does."""
+    """The record of a run, with the pieces that it was made of. Raises UsageError where there is none, or where
+    something is otherwise now; PieceError and HostError as a run does."""
     directory = RunDirectory.open(path)
     was = directory.load()
     if not was.deterministic.get("record"):
@@ -70,8 +77,8 @@ def find(path: Path) -> Recorded:
                     qemu=None if _is_piece(was, "emulator") else str(told["emulator"]),
                     memory=int(memory) if memory.isdecimal() else Choice.memory, deterministic=True)  # fmt: skip
     prepared = prepare(choice, announce=False)
-    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings, str(told.get("fingerprint", "")),
-                wanted.inspect)  # fmt: skip
+    case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings,
+                str(told.get("fingerprint", "")), wanted.inspect)
     _check(was, case, prepared)
     return Recorded(directory, was, case, prepared)
 
@@ -81,9 +88,9 @@ def _is_piece(record: RunRecord, kind: str) -> bool:
 
 
 def _settings(told: dict[str, Any]) -> Settings:
-    known = {one.name: told.get(one.name, ()) for one in fields(Settings)}
-    return Settings(**{name: tuple(tuple(value) if isinstance(value, list) else value for value in values)
-                       for name, values in known.items()})  # fmt: skip
+    known: dict[str, Any] = {one.name: tuple(tuple(value) if isinstance(value, list) else value
+                                             for value in told.get(one.name, ())) for one in fields(Settings)}
+    return Settings(**known)
 
 
 def _check(was: RunRecord, case: Case, prepared: Prepared) -> None:
@@ -107,14 +114,15 @@ def _packages(piece: dict[str, Any] | None) -> str:
     if piece is None:
         return "none"
     packages = [str(name) for name in piece.get("packages", ())]
-    return ", ".join(packages[:3]) + (f" and {len(packages) - 3} more" if len(packages) > 3 else "") or str(piece["key"])
+    more = f" and {len(packages) - 3} more" if len(packages) > 3 else ""
+    return ", ".join(packages[:3]) + more or str(piece["key"])
 
 
 def replay(found: Recorded, output: Path, debugger: str = "") -> Replayed:
-    """Lets it happen again, into the run directory ``output``. ``debugger`` is the socket on which gdb is waited for."""
+    """Lets it happen again, into the run directory ``output``. ``debugger``: the socket on which gdb is waited for."""
     case, prepared, directory = found.case, found.prepared, found.directory
     looking = inspector.make(case, prepared)
-    record = recording.new_record(case, {"accelerator": "tcg", "reason": f"the record of {directory.path} is replayed"})
+    record = recording.new_record(case, {"accelerator": "tcg", "reason": f"the record of {directory.path}, again"})
     target = RunDirectory.create(output, record)
     again = qemu.Record(str(directory.file(RECORD_LOG).resolve()), again=True, debugger=debugger)
     recipe = replace(prepared.recipe, orders=directory.file(RECORD_ORDERS).read_bytes(), record=again)
@@ -214,5 +222,5 @@ def _moves(program: Path) -> bool:
 def run_gdb(command: Sequence[str]) -> int:
     """gdb in the foreground, on this terminal. Raises HostError where there is none."""
     if shutil.which(command[0]) is None:
-        raise HostError("there is no gdb on this host", "install it; or `lab replay RUN --gdb` tells what to connect to")
+        raise HostError("there is no gdb on this host", "install it; or connect another: `lab replay RUN --gdb`")
     return subprocess.run(list(command), check=False, env={**os.environ, "DEBUGINFOD_URLS": ""}).returncode

@@ -35,7 +35,7 @@ lazy.add(app, "report", "report:report",
 lazy.add(app, "replay", "replay:replay",
          "Let a recorded run happen again, instruction by instruction, and compare what comes out of it.")
 lazy.add(app, "gdb", "replay:gdb",
-         "Walk through a recorded run in gdb, from its first instruction, with the symbols of kernel, program and libc.")
+         "Walk through a recorded run in gdb, from its first instruction, with symbols of kernel, program and libc.")
 lazy.add(app, "inspect", "inspect:inspect",
          "Show the whole story of one address at one checkpoint, from the evidence of a run, without a guest.")
 lazy.add(app, "list", "listing:list_",

@@ -40,8 +40,8 @@ def replay(
                     waiting.over()
                 return
             done = replaying.replay(found, target)
-        if done.differs or done.record.ending != done.was.ending:
-            typer.echo(f"DIFFERS  {len(done.differs)} files: {', '.join(done.differs[:20])}")
+        if done.how:
+            typer.echo(f"DIFFERS  {done.how}")
             raise typer.Exit(1)
         typer.echo(f"SAME  raw evidence {done.record.deterministic['raw']}")
 
@@ -50,7 +50,7 @@ def gdb(
     run: Run,
     quiet: options.Quiet = False,
 ) -> None:
-    """Walk through a recorded run in gdb, from its first instruction, with the symbols of kernel, program and libc.
+    """Walk through a recorded run in gdb, from its first instruction, with symbols of kernel, program and libc.
 
     Breakpoints change nothing of what happens. When gdb ends, the guest ends.
     """

@@ -47,7 +47,7 @@ def run(
     cold: options.Cold = False,
     deterministic: options.Deterministic = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Deterministic, and QEMU keeps a record: `lab replay` and `lab gdb` take it.")
+        bool, typer.Option("--record", help="--deterministic, and a record for `lab replay` and `lab gdb`.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
     verbose: Annotated[

@@ -33,8 +33,8 @@ class Ram:
 
 @dataclass(frozen=True)
 class Record:
-    """QEMU's own record of a deterministic machine (docs/system/replay.rst): it is written, or what stands in it happens
-    again. ``debugger``: where gdb can connect, a path; the machine does not start before it says so."""
+    """QEMU's own record of a deterministic machine (docs/system/replay.rst): it is written, or what stands in it
+    happens again. ``debugger``: where gdb can connect, a path; the machine does not start before it says so."""
 
     path: str
     again: bool = False

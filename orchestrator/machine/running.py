@@ -191,7 +191,7 @@ class Running:
         fatal = self.console.fatal(forged)
         if fatal:
             raise GuestEnded(fatal.kind, f"the guest's kernel reports: {fatal.line.strip()}")
-        if self.ended:
+        if self.ended and not (self._record is not None and self._record.again):  # QEMU ends where its record does
             raise GuestEnded(Ending.LOST_GUEST, f"the guest powered off or restarted (QEMU: {self.status()})")
 
     def why_lost(self, error: Exception) -> GuestEnded:

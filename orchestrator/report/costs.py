@@ -16,8 +16,8 @@ MAX_COSTS = 500  # of one run
 MAX_DIGITS = 20
 NOT_MODELLED = (
     "Instructions of the guest, the kernel's included: work, not time. An emulator has no caches, no TLB misses, no "
-    "branch prediction and no memory that is slow. A string instruction counts once for each of its steps, and a window "
-    "of more than 500,000 instructions has ticks of the timer in it."
+    "branch prediction and no memory that is slow. A string instruction counts once for each of its steps, and a "
+    "window of more than 500,000 instructions has ticks of the timer in it."
 )  # fmt: skip
 
 
@@ -42,7 +42,8 @@ def costs(record: RunRecord, found: Iterable[Moment]) -> list[Cost]:
     if not record.deterministic:
         return []
     every = (
-        Cost(key.removeprefix(PREFIX), int(value), moment.checkpoint.index, f"{moment.checkpoint.directory}/notes", line)
+        Cost(key.removeprefix(PREFIX), int(value), moment.checkpoint.index, f"{moment.checkpoint.directory}/notes",
+             line)
         for moment in found for line, (key, value) in enumerate(moment.notes, 1)
         if key.startswith(PREFIX) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS
     )  # fmt: skip

@@ -48,6 +48,7 @@ void show_forks(void)
 	show_fork("fork.0", 0);
 	show_fork("fork.4096", 4096);
 	show_fork("fork.8192", 8192);
+	show_fork("fork.12288", 12288);
 }
 
 /* write(TELL, &counter, 8), exit(0); as lab_cost_counter() reads it */

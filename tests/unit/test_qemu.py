@@ -3,7 +3,7 @@
 import itertools
 from pathlib import Path
 
-from orchestrator.machine.qemu import Channels, Machine, Ram, command
+from orchestrator.machine.qemu import Channels, Machine, Ram, Record, command
 
 
 def argv(**changes: object) -> list[str]:
@@ -48,6 +48,35 @@ def test_memory_comes_from_a_file_only_for_warm_start() -> None:
     assert backend == "memory-backend-file,id=ram,size=768M,mem-path=/s/ram,share=on" and "-incoming" not in shared
     (backend,) = after(private, "-object")[:1]
     assert backend.endswith(",share=off,readonly=on,rom=off") and after(private, "-incoming") == ["defer"]
+
+
+def counted(**changes: object) -> list[str]:
+    machine = Machine(kernel=Path("/k"), initrd="/i", deterministic=True, **changes)  # type: ignore[arg-type]
+    return command(["qemu"], machine, Channels(console=5, monitor=6, port=7, gates=(8, 9, 10)))
+
+
+def test_nothing_comes_into_a_deterministic_machine() -> None:
+    words = counted()
+    assert after(words, "-icount") == ["shift=3,sleep=off"] and after(words, "-rtc")[0].endswith(",clock=vm")
+    assert after(words, "-cpu") == ["max,rdrand=off,rdseed=off"] and after(words, "-seed") == ["1"]
+    assert not any("netdev" in word or "rng-random" in word or "virtio-net" in word for word in words)
+    assert [word for word in after(words, "-chardev") if word.startswith("socket")] == ["socket,id=monitor,fd=6"]
+    assert {"nokaslr", "norandmaps"} <= set(after(words, "-append")[0].split())
+    assert "virtio-serial-pci,max_ports=2,ioeventfd=off" in words, "another thread would be asked"
+    assert "-S" in words and "-incoming" not in words
+    gates = [word for word in after(words, "-device") if word.startswith("isa-debugcon")]
+    assert gates == [f"isa-debugcon,iobase={0xE9 + n:#x},chardev=gate{n}" for n in range(3)]
+
+
+def test_what_qemu_records_it_replays_on_the_same_machine() -> None:
+    written, again = counted(record=Record("/r/log")), counted(record=Record("/r/log", again=True, debugger="/s"))
+    assert after(written, "-icount") == ["shift=3,sleep=off,rr=record,rrfile=/r/log"] and "-gdb" not in written
+    assert after(again, "-icount") == ["shift=3,sleep=off,rr=replay,rrfile=/r/log"]
+    assert after(again, "-gdb") == ["unix:/s,server=on,wait=off"]
+    options = {"-icount", "-gdb"}
+    rest = [[pair for pair in itertools.pairwise(words) if not options & set(pair) and "rr=" not in pair[0]
+             and not pair[0].startswith("unix:")] for words in (written, again)]  # fmt: skip
+    assert rest[0] == rest[1]
 
 
 def test_channels_are_descriptors() -> None:
