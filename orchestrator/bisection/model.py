@@ -102,15 +102,28 @@ class Bisection:
             if other.id not in known and other.outcome is Outcome.FAIL:
                 yield None, other
 
+    def known(self, flip: Flip) -> tuple[tuple[Finding, Finding], ...]:
+        """What the scenario knows to be otherwise on both sides of a flip, and speaks of a value that makes it."""
+        values = {part.text for pair in self.changed(flip) for one in pair if one for part in one.operands}
+        return tuple((one, other) for one, other in _forms(*self.sides(flip)) if one.id != self.question.id
+                     and any(part.text in values for part in (*one.operands, *other.operands)))  # fmt: skip
+
     def other_forms(self) -> tuple[tuple[Finding, Finding], ...]:
         """What passed at both ends in another variant at each: where ends are alike, that is what differs."""
         first, last = self.trial(0), self.trial(len(self.candidates) - 1)
         if first is None or last is None:
             return ()
-        then = {one.id: one for one in last.findings if one.outcome is Outcome.PASS}
-        pairs = ((one, then[one.id]) for one in first.findings if one.outcome is Outcome.PASS and one.id in then)
         name = self.question.id
-        return tuple((one, other) for one, other in pairs if one.when != other.when and name in ("", one.id))
+        return tuple(pair for pair in _forms(first, last) if name in ("", pair[0].id))
+
+
+def _forms(before: Trial, after: Trial) -> Iterator[tuple[Finding, Finding]]:
+    """What passed in both, in another variant in each."""
+    then = {one.id: one for one in after.findings if one.outcome is Outcome.PASS}
+    for one in before.findings:
+        other = then.get(one.id)
+        if one.outcome is Outcome.PASS and other is not None and one.when != other.when:
+            yield one, other
 
 
 def _differ(one: Finding, other: Finding) -> bool:

@@ -46,6 +46,7 @@ def _boundary(found: Bisection, flip: Flip) -> dict[str, Any]:
         "between": [{"candidate": found.candidates[index].name, "tried": found.trial(index) is not None}
                     for index in flip.between],
         "changed": [_pair(*pair) for pair in found.changed(flip)],
+        "known": [_pair(*pair) for pair in found.known(flip)],
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.bisection.model import Bisection
 from orchestrator.bisection.search import Flip, Mark, State
@@ -21,7 +21,7 @@ def render(found: Bisection, *, width: int = 80, colour: bool = False, verbose: 
     page = _Page(found, width, Paint(colour), verbose)
     sections = (page.head(), page.row(), page.conclusion(), *map(page.flip, found.search.flips), page.forms(),
                 page.foot())  # fmt: skip
-    return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
+    return "\n\n".join(text for lines in sections if (text := "\n".join(lines).strip("\n"))) + "\n"
 
 
 class _Page:
@@ -63,19 +63,25 @@ class _Page:
             yield from self.pair((one.before, before), (one.after, after))
         if len(shown) < len(changed):
             yield f"and {len(changed) - len(shown)} more that changed there (-v)"
+        yield from self.several("What the scenario knows of it:", self.found.known(one), (one.before, one.after))
 
     def forms(self) -> Iterator[str]:
         """Where both ends are good: what holds at each in a form of its own."""
         forms = self.found.other_forms() if self.found.state is State.GOOD else ()
-        if not forms:
+        yield from self.several("Not all of it holds at both ends in the same form:", forms,
+                                (0, len(self.found.candidates) - 1))  # fmt: skip
+
+    def several(self, title: str, pairs: Sequence[tuple[Finding, Finding]], at: tuple[int, int]) -> Iterator[str]:
+        """Findings of two candidates below a title; nothing if there are none."""
+        if not pairs:
             return
-        yield from wrap("Not all of it holds at both ends in the same form:", self.width)
-        shown = forms if self.verbose else forms[:SHOWN]
+        yield from ("", title)
+        shown = pairs if self.verbose else pairs[:SHOWN]
         for before, after in shown:
             yield ""
-            yield from self.pair((0, before), (len(self.found.candidates) - 1, after))
-        if len(shown) < len(forms):
-            yield f"and {len(forms) - len(shown)} more (-v)"
+            yield from self.pair((at[0], before), (at[1], after))
+        if len(shown) < len(pairs):
+            yield f"and {len(pairs) - len(shown)} more (-v)"
 
     def pair(self, *sides: tuple[int, Finding | None]) -> Iterator[str]:
         """A finding on both sides: what they have in common once, then what is of each."""
