@@ -82,7 +82,7 @@ def answer(question: Question, record: RunRecord, good: str | None = None) -> An
         return Answer(Mark.GOOD if same else Mark.BAD, f"{finding.outcome} when {_line(finding.when)}", finding.when)
     if finding.outcome is Outcome.PASS:
         return Answer(Mark.GOOD, "PASS")
-    values = "; ".join(f"{one.text} = {one.value}" for one in finding.operands[:3])
+    values = _line("; ".join(f"{one.text} = {one.value}" for one in finding.operands[:3]))
     return Answer(Mark.BAD, f"FAIL{f': {values}' if values else ''}")
 
 

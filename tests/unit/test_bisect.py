@@ -13,12 +13,14 @@ from claims_samples import GLIBC, RELEASE, demonstration, finding
 from hostile_run import BAD as EVIL
 from pieces_samples import bzimage, images
 from synthetic_run import FAILED, GREW
+from typer.testing import CliRunner
 
 from orchestrator import experiment, progress, schema
 from orchestrator.bisection import candidates, question, trials
 from orchestrator.bisection.model import KERNEL, USERLAND, Bisection, Candidate, Trial
 from orchestrator.bisection.question import Answer, Question
 from orchestrator.bisection.search import Mark, State
+from orchestrator.cli.app import app
 from orchestrator.errors import PieceError, UsageError
 from orchestrator.model import OWN_CHECK, Ending, Finding, Outcome, Scenario
 from orchestrator.pieces import Store
@@ -396,6 +398,48 @@ def test_userlands_are_told_by_their_glibc() -> None:
 
 
 def test_a_check_of_ones_own_counts_alone() -> None:
-    mine = replace(FAILED, id=OWN_CHECK, operands=FAILED.operands[:1])
+    size = replace(FAILED.operands[0], text="vma('[heap]')\n.size")
+    mine = replace(FAILED, id=OWN_CHECK, operands=(size,))
     said = question.answer(Question(check="vma('[heap]').size == 4096", at="grown"), record(mine, GREW, code=1))
-    assert (said.mark, said.why) == (Mark.BAD, "FAIL: vma('[heap]').size = 8192")
+    assert (said.mark, said.why) == (Mark.BAD, "FAIL: vma('[heap]') .size = 8192"), "one line, the last of lab run's"
+
+
+def test_the_known_reason_speaks_of_a_value_that_makes_the_difference() -> None:
+    value = FAILED.operands[:1]
+    mine = [replace(GREW, id=OWN_CHECK, operands=value, outcome=outcome) for outcome in (Outcome.PASS, Outcome.FAIL)]
+    whens = ("kernel < 6", "kernel >= 6")
+    known = [replace(GREW, id="size", when=when, operands=value) for when in whens]
+    other = [replace(GREW, id="other", when=when, operands=FAILED.operands[2:]) for when in whens]
+    made = tuple(Trial(index, mark, "", findings=(mine[index], known[index], other[index]))
+                 for index, mark in enumerate((Mark.GOOD, Mark.BAD)))  # fmt: skip
+    found = Bisection("brk", Question(check="x"), KERNEL, "trixie", (Candidate("5.10", "5"), Candidate("6.1", "6")),
+                      trials=made)  # fmt: skip
+    (flip,) = found.search.flips
+    assert found.known(flip) == (tuple(known),)
+    assert "What the scenario knows of it:" in bisect_terminal.render(found)
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[trials.Request] = []
+
+    def run(request: trials.Request, store: Store, keep: trials.Keep) -> Bisection:
+        asked.append(request)
+        found = replace(sample(), directory=tmp_path)
+        keep(found)
+        return found
+
+    monkeypatch.setattr(trials, "run", run)
+    words = ["bisect", "brk", "--good", "5.10", "--bad", "7.1", "-q", "--all", "-D", "X", "-i", "bookworm"]
+    done = CliRunner().invoke(app, [*words, "--json", "-"])
+    assert done.exit_code == 0
+    assert done.stdout == bisect_json.render(replace(sample(), directory=tmp_path)), "alone on stdout"
+    assert (tmp_path / "bisect.json").read_text() == done.stdout
+    done = CliRunner().invoke(app, [*words, "--json", str(tmp_path / "found.json"), "--check", "exit_code == 0"])
+    assert done.stdout.startswith("brk, all its expectations: kernels from 5.10 (good) to 7.1 (bad) with trixie\n")
+    assert (tmp_path / "found.json").read_text() == (tmp_path / "bisect.json").read_text()
+    request = asked[1]
+    assert (request.scenario, request.good, request.bad, request.every) == ("brk", "5.10", "7.1", True)
+    assert request.question == Question(check="exit_code == 0") and request.settings.defines == (("X", "1"),)
+    assert request.choice.image == "bookworm"
+    done = CliRunner().invoke(app, [*words, "--json", str(tmp_path / "missing/x.json")])
+    assert isinstance(done.exception, UsageError) and len(asked) == 2, "before the work, not after it"
