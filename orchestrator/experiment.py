@@ -31,6 +31,8 @@ class Request:
     inspect: bool | None = None  # at every checkpoint, at none; None: as the scenario says
     vmcore: str | None = None  # the checkpoint at which the guest's memory is dumped; "failure"
     start_up: float | None = None  # seconds that the lab took until it came to this
+    check: str = ""  # an expression of the user's own, evaluated with the expectations
+    at: str = ""  # its checkpoint
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def run(request: Request) -> Done:
     Raises UsageError, PieceError or HostError for what is wrong before that.
     """
     watch = Stopwatch()
-    wanted = find_scenario(request.scenario)
+    wanted = scenario_of(request)
     _check_vmcore(request.vmcore, wanted)
     settings = recording.merge(wanted.settings, request.settings)
     prepared = prepare(_with_append(request.choice, settings), announce=False)
@@ -69,6 +71,14 @@ def run(request: Request) -> Done:
     record.timings.update(watch.seconds)
     directory.save(record)
     return Done(record, directory)
+
+
+def scenario_of(request: Request) -> Scenario:
+    """The scenario, with the user's own check. Raises UsageError for what is wrong with either."""
+    wanted = find_scenario(request.scenario)
+    if not request.check:
+        return wanted
+    return scenario.with_check(wanted, request.check, request.at, inspector.wanted(wanted, request.inspect))
 
 
 def _check_vmcore(name: str | None, wanted: Scenario) -> None:

@@ -222,6 +222,9 @@ class Finding:
     verdict: Verdict = Verdict.CONFIRMED  # on the claim's statement, if the outcome is PASS
 
 
+OWN_CHECK = "--check"  # the id of a check that the user gave on the command line: no scenario can have it
+
+
 @dataclass(frozen=True)
 class Variant:
     """One form of an expectation, with the condition under which it is the one that holds."""

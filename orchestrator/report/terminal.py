@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
+from orchestrator.model import OWN_CHECK, Ending, Evidence, Finding, Operand, Outcome
 from orchestrator.names import signal_name
 from orchestrator.report import terminal_map, terminal_story
 from orchestrator.report.results import settings_words
@@ -175,7 +175,7 @@ def _quoted(text: str, width: int) -> list[str]:
 def _findings(record: RunRecord, width: int, paint: Paint, verbose: bool) -> list[str]:
     findings = record.findings
     if record.case.get("plain"):  # its only finding is how it ended, which the story and the verdict say
-        findings = [f for f in findings if f.outcome is not Outcome.PASS]
+        findings = [f for f in findings if f.outcome is not Outcome.PASS or f.id == OWN_CHECK]
     unseen: list[str] = []
     if _early(record) and not verbose:  # one line instead of a page that says "not reached" of each
         unseen = [f.id for f in findings if f.outcome is Outcome.ERROR]
