@@ -14,8 +14,8 @@ NEVER = "LAB: fail this guest cannot be made its own: the kernel takes no entrop
 WARNING = "[    1.250000] WARNING: CPU: 0 PID: 1 at mm/mmap.c:99 do_brk_flags+0x1/0x2"
 CPU = 0.1  # seconds that each one takes
 
-# The plan says for each way of coming up, maybe behind the accelerator ("kvm save"), what happens: "fine", "dies" of
-# SIGBUS, is "deaf", or a line that init says before it gives up.
+# The plan says for each way of coming up, maybe behind the accelerator ("kvm save"), what happens: "fine", it
+# "refuses" to start, "dies" of SIGBUS, is "deaf", or a line that init says before it gives up.
 _SCRIPT = """#!PYTHON -ES
 import json, os, re, signal, socket, sys, time
 words = " ".join(sys.argv)
@@ -25,6 +25,8 @@ way = "restore" if "-incoming" in sys.argv else "save" if "share=on" in words el
 plan = json.load(open("PLAN"))
 does = plan.get(f"{accel} {way}", plan.get(way, "fine"))
 console, monitor = (socket.socket(fileno=int(fds[name])) for name in ("console", "monitor"))
+if does == "refuses":
+    sys.exit("fake-qemu: can't mmap")
 while time.process_time() < CPU_SECONDS:
     pass
 

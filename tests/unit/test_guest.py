@@ -110,6 +110,15 @@ def test_a_full_disk_is_not_kvms_fault(recipe: Recipe, tmp_path: Path) -> None:
     assert (tmp_path / "console-1.log").exists()
 
 
+def test_a_file_system_that_cannot_hold_the_memory_is_not_kvms_fault(recipe: Recipe, tmp_path: Path) -> None:
+    """Nor the guest's: on another one it may be saved."""
+    fake, told = with_fake_qemu(replace(recipe, accelerator="kvm"), tmp_path, save="refuses"), list[str]()
+    for _ in range(3):
+        made = come_up(fake, told)
+        assert ways(made) == [("saved", "unusable"), *BOOTED] and made.recipe.accelerator == "kvm"
+        assert told == [] and "can't mmap" in made.unusable
+
+
 def test_a_kvm_that_fails_without_the_file_as_well_is_told(recipe: Recipe, tmp_path: Path) -> None:
     fake = with_fake_qemu(replace(recipe, accelerator="kvm"), tmp_path, kvm_save="dies", kvm_boot="dies")
     told = list[str]()
