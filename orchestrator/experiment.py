@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator import fingerprint, host, inspector, recording, resources, scenario, session
+from orchestrator import dry_run, fingerprint, host, inspector, recording, resources, scenario, session
 from orchestrator.errors import UsageError
 from orchestrator.judgement import find_scenario, judge
-from orchestrator.machine import qemu
 from orchestrator.model import Case, Scenario, Settings
 from orchestrator.names import nearest
 from orchestrator.prepare import Choice, Prepared, prepare
@@ -91,13 +89,10 @@ def _check_vmcore(name: str | None, wanted: Scenario) -> None:
 
 
 def command_line(request: Request) -> str:
-    """The QEMU command of a request, for reading: descriptors are shown as the files behind them."""
+    """The QEMU command of a request, or the two of one that makes a saved state first, for reading."""
     wanted = find_scenario(request.scenario)
     settings = recording.merge(wanted.settings, request.settings)
-    recipe = prepare(_with_append(request.choice, settings)).recipe
-    parts = map(str, recipe.initramfs)
-    command = shlex.join(qemu.command(recipe.emulator.argv, recipe.machine("INITRAMFS"), qemu.Channels(3, 4, 5)))
-    return f"{command}\n# INITRAMFS is the concatenation of: {shlex.join(parts)} and the run's keys"
+    return dry_run.text(prepare(_with_append(request.choice, settings)).recipe)
 
 
 def _with_append(choice: Choice, settings: Settings) -> Choice:

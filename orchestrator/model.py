@@ -131,6 +131,7 @@ class Emulator:
     argv: tuple[str, ...]
     version: str  # "10.0.13"
     piece: Piece | None = None
+    firmware: tuple[Path, ...] = ()  # a user's own: the folders in which it looks for ROMs
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def run(
     mirror: options.Mirror = None,
     locked: options.Locked = False,
     cold: options.Cold = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the QEMU command, or the two of a guest to be saved, and stop.")
+    ] = False,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs."),

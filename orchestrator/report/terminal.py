@@ -23,6 +23,7 @@ MAX_OUTPUT = 40  # last lines of a plain program's output
 MAX_EVIDENCE = 5  # lines of evidence for one operand
 _LABEL = 9
 _HOW = {"saved": "state", "restored": "warm"}  # else "boot"
+_SAVED = " of the boot that was saved"
 _COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.SKIP: "yellow", Outcome.ERROR: "magenta"}
 _ORDER = (Outcome.PASS, Outcome.SKIP, Outcome.ERROR, Outcome.FAIL)  # what needs eyes last, by the verdict
 
@@ -250,7 +251,8 @@ def _lab(record: RunRecord, width: int, verbose: bool) -> list[str]:
              boot.detail)
             for boot in record.boots
         ]  # fmt: skip
-    rows += [("console", f"{event.kind} at {seconds(event.seconds)}", event.line) for event in record.console]
+    rows += [("console", f"{event.kind} at {seconds(event.seconds)}{_SAVED * event.saved}", event.line)
+             for event in record.console]  # fmt: skip
     rows += [("note", message, "") for message in record.messages]
     if verbose:
         rows += _verbose_rows(record)
