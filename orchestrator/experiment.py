@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator import fingerprint, host, inspector, recording, resources, scenario, session
+from orchestrator import dry_run, fingerprint, host, inspector, recording, resources, scenario, session
 from orchestrator.errors import UsageError
 from orchestrator.judgement import find_scenario, judge
 from orchestrator.machine import qemu
@@ -33,6 +32,8 @@ class Request:
     vmcore: str | None = None  # the checkpoint at which the guest's memory is dumped; "failure"
     keep_record: bool = False  # QEMU's, so that the run can be replayed
     start_up: float | None = None  # seconds that the lab took until it came to this
+    check: str = ""  # an expression of the user's own, evaluated with the expectations
+    at: str = ""  # its checkpoint
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def run(request: Request) -> Done:
     Raises UsageError, PieceError or HostError for what is wrong before that.
     """
     watch = Stopwatch()
-    wanted = find_scenario(request.scenario)
-    _check_vmcore(request.vmcore, wanted)
+    wanted = scenario_of(request)
+    _check_vmcore(request.vmcore, wanted, request.choice.deterministic or wanted.deterministic)
     settings = recording.merge(wanted.settings, request.settings)
     prepared = prepare(_choice(request.choice, wanted, settings), announce=False)
     watch.lap("prepare")
@@ -80,7 +81,18 @@ def _recorded(recipe: Recipe, directory: RunDirectory) -> Recipe:
     return replace(recipe, record=qemu.Record(str(log.resolve())))
 
 
-def _check_vmcore(name: str | None, wanted: Scenario) -> None:
+def scenario_of(request: Request) -> Scenario:
+    """The scenario, with the user's own check. Raises UsageError for what is wrong with either."""
+    wanted = find_scenario(request.scenario)
+    if not request.check:
+        return wanted
+    return scenario.with_check(wanted, request.check, request.at, inspector.wanted(wanted, request.inspect))
+
+
+def _check_vmcore(name: str | None, wanted: Scenario, deterministic: bool) -> None:
+    if name is not None and deterministic:
+        raise UsageError("--vmcore does not go with --deterministic: a guest that stands still takes no orders, QEMU's "
+                         "dump neither", "run it without, or look inside with --inspect")
     if name in (None, "failure", *wanted.checkpoints) or (name != "exit" and scenario.OWN.fullmatch(name or "")):
         return
     if not wanted.plain:
@@ -90,14 +102,10 @@ def _check_vmcore(name: str | None, wanted: Scenario) -> None:
 
 
 def command_line(request: Request) -> str:
-    """The QEMU command of a request, for reading: descriptors are shown as the files behind them."""
+    """The QEMU command of a request, or the two of one that makes a saved state first, for reading."""
     wanted = find_scenario(request.scenario)
     settings = recording.merge(wanted.settings, request.settings)
-    recipe = prepare(_choice(request.choice, wanted, settings)).recipe
-    parts = map(str, recipe.initramfs)
-    last = "the case" if recipe.deterministic else "the run's keys"
-    command = shlex.join(qemu.command(recipe.emulator.argv, recipe.machine("INITRAMFS"), qemu.Channels(3, 4, 5)))
-    return f"{command}\n# INITRAMFS is the concatenation of: {shlex.join(parts)} and {last}"
+    return dry_run.text(prepare(_choice(request.choice, wanted, settings)).recipe)
 
 
 def _choice(choice: Choice, wanted: Scenario, settings: Settings) -> Choice:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from orchestrator import scenario, tracing, wire
+from orchestrator import random_batches, scenario, tracing, wire
 from orchestrator.machine.recipe import Recipe
 from orchestrator.model import Case
 from orchestrator.toolchain import Program
@@ -39,7 +39,7 @@ def _lines(case: Case, program: Program, first: str) -> Iterator[bytes]:
         yield wire.command("rlimit", name, soft, hard or "-")
     for name, value in case.settings.sysctls:
         yield wire.command("sysctl", name, value)
-    for name in scenario.symbols(case.scenario):
+    for name in dict.fromkeys((*scenario.symbols(case.scenario), random_batches.PROBE)):
         yield wire.command("symbol", name)
     if case.scenario.trace is not None:
         yield from tracing.orders(case.scenario.trace)

@@ -127,13 +127,13 @@ def keep_console(guest: Guest, record: RunRecord) -> None:
         by_port = guest.recipe.deterministic or guest.running.port is not None
         record.emulator["link"] = "virtio port" if by_port else "SSH"
     if guest.unusable:
-        record.messages.append(f"the saved state was not used: {guest.unusable}")
+        record.messages.append(f"no warm start: {guest.unusable}")
     if guest.state is not None:
         record.restored = {"made": guest.state.made, "boot_seconds": guest.state.seconds, "same": warm.SAME}
     if not guest.started:
         return
     console = guest.console
-    record.console = [ConsoleEvent(s.kind.value, s.line, round(s.seconds, 3)) for s in console.sightings]
+    record.console = [ConsoleEvent(s.kind.value, s.line, round(s.seconds, 3), s.saved) for s in console.sightings]
     record.messages += [f"guest's init: {warning}" for warning in console.warnings]
     if console.log_error:
         record.messages.append(console.log_error)

@@ -88,6 +88,7 @@ class Running:
         self.regions: tuple[memory.Region, ...] = ()  # of a guest that may stand still when they are wanted
         self._parts = contextlib.ExitStack()
         self._errors: IO[bytes] = self._parts.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self._cpu_seconds = 0.0  # when we ended it
         with contextlib.ExitStack() as theirs:  # what only QEMU has from then on
             ours = _apart(theirs) if machine.deterministic else _connected(theirs)
             self.console = Console(ours.console, log, heard)
@@ -141,8 +142,8 @@ class Running:
         return self._process.poll() is not None
 
     def cpu_seconds(self) -> float:
-        """CPU time of QEMU so far, seconds."""
-        return processes.cpu_seconds(self._process.pid)
+        """CPU time of QEMU so far, seconds; of one that we ended, in all."""
+        return self._cpu_seconds if self.ended else processes.cpu_seconds(self._process.pid)
 
     def greet(self, limits: Limits, begin: float, deadline: float) -> None:
         """Waits until QEMU answers. Raises LimitError, GuestEnded if QEMU crashed, HostError if it refused to start."""
@@ -225,6 +226,8 @@ class Running:
 
     def _end(self) -> None:
         self._hear_out()
+        if not self.ended:
+            self._cpu_seconds = processes.cpu_seconds(self._process.pid)
         if not self.ended and self._gates is not None and (self._record is None or self._record.again):
             self._process.kill()  # it hears nothing where its guest stands still, and is to say no more where it runs
         elif not self.ended:

@@ -158,8 +158,8 @@ def test_a_debugger_walks_through_a_recorded_run(lab: Lab) -> None:
         line = next(line for line in running.stdout if line.startswith("gdb "))
         assert "vmlinux" in line and "add-symbol-file" in line and "/program -o 0x555555554000" in line
         address = line.rstrip().rstrip("'").rpartition("target remote ")[2]
-        where = subprocess.run(["nm", str(lab.folder / "run/program")], capture_output=True, text=True, check=True).stdout
-        main = 0x555555554000 + int(next(one for one in where.splitlines() if one.endswith(" T main")).split()[0], 16)
+        found = subprocess.run(["nm", lab.folder / "run/program"], capture_output=True, text=True, check=True).stdout
+        main = 0x555555554000 + int(next(one for one in found.splitlines() if one.endswith(" T main")).split()[0], 16)
         assert stopped_at(address, main) == main
     finally:
         running.send_signal(2)
