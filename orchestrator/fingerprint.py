@@ -30,7 +30,7 @@ def of_program(wanted: Scenario) -> str:
     trace = None if wanted.trace is None else _given(asdict(wanted.trace))
     inspect = [] if wanted.inspect is None else [_given(asdict(wanted.inspect))]
     how = [[file.name for file in wanted.programs], wanted.cflags, wanted.args, _given(asdict(wanted.settings)),
-           _given(asdict(wanted.needs)), trace, *inspect]  # fmt: skip
+           _given(asdict(wanted.needs)), trace, *inspect, *(["deterministic"] if wanted.deterministic else [])]
     content = _digest(wanted, _sources(wanted))
     return hashlib.sha256(json.dumps([content, *how]).encode()).hexdigest()
 

@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,6 +129,7 @@ class Opened:
 
 class Guest:
     pid = os.getpid()
+    running = SimpleNamespace(regions=())
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
