@@ -38,7 +38,7 @@ def busy() -> Iterator[None]:
             one.wait()
 
 
-@pytest.mark.parametrize(("scenario", "pair"), zip(SCENARIOS, (OLDEST, NEWEST, NEWEST), strict=True))
+@pytest.mark.parametrize(("scenario", "pair"), list(zip(SCENARIOS, (OLDEST, NEWEST, NEWEST), strict=True)))
 def test_raw_evidence_is_the_same(lab: Lab, scenario: str, pair: tuple[str, str]) -> None:
     words = (scenario, "-k", pair[0], "-u", pair[1])
     alone = run(lab, "alone", *words)
