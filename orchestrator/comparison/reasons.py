@@ -2,13 +2,15 @@
 
 A finding speaks of what its operands cite: the same line of evidence, and, where a line holds many things, the same
 word. A reason is known where a finding that speaks of it holds in another form on another side: then the forms'
-``because`` and ``source`` are the reasons.
+``because`` and ``source`` are the reasons. What is said of all sides alike is the reason for no difference, and all
+sides that differ must be told apart.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 
 from orchestrator.comparison.model import Reason, Seen, Topic
 from orchestrator.comparison.seen import Reading, log_kind
@@ -65,21 +67,52 @@ def of_forms(forms: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[Reason, ..
     return tuple(Reason(tuple(letters), *key) for key, letters in found.items())
 
 
-def of_glibcs(seen: Seen, everywhere: bool, glibcs: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
+def holding(found: Sequence[Reason], rows: Iterable[Sequence[tuple[str, object]]]) -> tuple[Reason, ...]:
+    """The reasons, if they say of any two sides that differ in a row of (letter, what it has) different things; else
+    none. What is said of all sides alike is left out."""
+    said: dict[str, set[str]] = {}
+    for letter, text in ((letter, one.because) for one in found for letter in one.sides if one.because):
+        said.setdefault(letter, set()).add(text)
+    letters: set[str] = set()
+    for row in rows:
+        letters.update(letter for letter, _ in row)
+        for (one, has), (other, had) in combinations(row, 2):
+            if has != had and (one not in said or other not in said or said[one] == said[other]):
+                return ()
+    alike = set.intersection(*(said.get(letter, set()) for letter in letters)) if letters else set()
+    return tuple(one for one in found if one.because and one.because not in alike)
+
+
+def of_glibcs(seen: Seen, there: Mapping[str, set[bool]], glibcs: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
     """Why a file's mappings have other sizes: it is another file, built for (letter, glibc); or why malloc's parameters
-    have a field that is not ``everywhere``: their structure is another one."""
+    lack a field: their structure is another one. ``there``: whether each side has it, at all its places. A file that is
+    not mapped at all is so for another reason."""
     versions: dict[str, list[str]] = {}
     for letter, glibc in glibcs:
         versions.setdefault(glibc or "unknown", []).append(letter)
     if len(versions) < 2:
         return ()
     if seen.topic in (Topic.MAPPING, Topic.RESIDENT) and seen.what.endswith(_FILES):
+        if any(there[letter] != {True} for letter, _ in glibcs):
+            return ()
         return tuple(Reason(tuple(letters), f"The file is that of glibc {glibc}, or built against it.", "")
                      for glibc, letters in versions.items())  # fmt: skip
-    if seen.topic is Topic.HEAP and seen.what.startswith("mp_.") and not everywhere:
-        return (Reason(tuple(letter for letter, _ in glibcs), "The structure of malloc's parameters has this field in "
-                       "some of these glibcs only.", "struct malloc_par, malloc/malloc.c (glibc)"),)
+    if seen.topic is Topic.HEAP and seen.what.startswith("mp_."):
+        return _of_fields(there, versions)
     return ()
+
+
+def _of_fields(there: Mapping[str, set[bool]], versions: Mapping[str, Sequence[str]]) -> tuple[Reason, ...]:
+    """Which sides' malloc has a parameter: known only where all runs with one glibc agree."""
+    has = {glibc: set().union(*(there[letter] for letter in letters)) for glibc, letters in versions.items()}
+    if any(len(one) != 1 for one in has.values()):
+        return ()
+    found = []
+    for present, word in ((True, "this"), (False, "no such")):
+        letters = [letter for glibc, ones in versions.items() if has[glibc] == {present} for letter in ones]
+        found.append(Reason(tuple(letters), f"The structure of malloc's parameters has {word} field.",
+                            "struct malloc_par, malloc/malloc.c (glibc)"))  # fmt: skip
+    return tuple(one for one in found if one.sides)
 
 
 def nearest(names: Sequence[str], claims: Mapping[str, str], word: str) -> list[str]:

@@ -68,7 +68,7 @@ def _rows(one: Difference, letters: Sequence[str], where: str = "") -> Iterator[
     for number, (values, ats) in enumerate(groups[:SPOTS]):
         place = "; ".join(part for part in (words.places(one, ats), where if number == 0 else "") if part)
         what = f"{one.topic.value}: {_code(one.what)}{f'<br>{_prose(place)}' if place else ''}"
-        cells = " | ".join(_code(value) if value else words.NOT_THERE for value in values)
+        cells = " | ".join(_code(value) if value else words.shown(value) for value in values)
         yield f"| {what} | {cells} | {_why(one, len(letters)) if number == 0 else ''} |"
     if len(groups) > SPOTS:
         yield f"| and {plural(len(groups) - SPOTS, 'more place')}{' | ' * (len(letters) + 1)} |"

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.comparison.model import VALUE_OF, Comparison, Difference, Matched, Side, Topic
+from orchestrator.comparison.model import NOT_THERE, VALUE_OF, Comparison, Difference, Matched, Side, Topic
 from orchestrator.report.text import plural
-
-NOT_THERE = "not there"
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,12 @@ def left_out(comparison: Comparison) -> list[str]:
 
 def values(values: Sequence[str]) -> list[str]:
     """What each side has, in words."""
-    return [value or NOT_THERE for value in values]
+    return [shown(value) for value in values]
+
+
+def shown(value: str) -> str:
+    """What a side has, in words."""
+    return value or NOT_THERE
 
 
 def groups(one: Difference) -> list[tuple[tuple[str, ...], list[str]]]:

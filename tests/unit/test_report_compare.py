@@ -36,9 +36,13 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
     for side in ("old", "new"):
         (Path(side)).mkdir()
         (Path("brk") / side).rename(Path(side) / "brk")
-    log = "4,1,2,-;coredump: 12(exe): RLIMIT_CORE is set to 1, aborting core\n"
-    make(Path("old/fork"), scenario="fork", findings=(GREW,), log=log)
-    make(Path("new/fork"), "6.12", kib=8, scenario="fork", findings=(FAILED,), settings={"tunables": [["a.b", "0"]]})
+    old = "4,1,2,-;Process 12(exe) has RLIMIT_CORE set to 1\n4,2,2,-;Aborting core\n"
+    new = "4,1,2,-;coredump: 12(exe): RLIMIT_CORE is set to 1, aborting core\n"
+    make(Path("old/fork"), scenario="fork", findings=(GREW,), log=old)
+    make(Path("new/fork"), "6.12", kib=8, scenario="fork", findings=(FAILED,), log=new,
+         settings={"tunables": [["a.b", "0"]]})
+    Path("old/brk/kernel.log").write_text(old)
+    Path("new/brk/kernel.log").write_text(new)
     make(Path("new/exec"), "6.12", scenario="exec")
     edited(make(Path("old/cut"), "5.10"), ending="interrupted")
     return replace(compared(Path("old"), Path("new")), statements={"brk.random": "the gap is `random`"}, lab="0.1.0")
