@@ -176,6 +176,19 @@ def test_lines_that_printk_left_out_are_no_difference(tmp_path: Path) -> None:
     assert whats(first, silent) == ["kernel log: coredump: N(exe):"]
 
 
+def test_what_the_kernel_says_through_a_limit_is_not_counted(tmp_path: Path) -> None:
+    def side(name: str, line: str, count: int) -> Path:
+        return make(tmp_path / name, ("6.1", "6.12")[len(name) % 2], log=f"4,1,2,-;{line}\n" * count)
+
+    fault, other = "exe[12]: segfault at 10 ip 20 sp 30 error 6", "exe: something else"
+    assert whats(side("a", fault, 2), side("bb", fault, 3)) == []
+    assert whats(side("ccc", other, 2), side("dddd", other, 3)) == ["kernel log: exe: something"]
+    # ten of them may be all that was let through, and what is missing in the other log may be missing for that
+    assert whats(side("eeeee", fault, 10), side("ffffff", other, 1)) == []
+    assert set(whats(side("ggggggg", fault, 9), side("hhhhhhhh", other, 1))) == {
+        "kernel log: exe[N]: segfault", "kernel log: exe: something"}  # fmt: skip
+
+
 # -- reasons -------------------------------------------------------------------------------------
 
 
