@@ -3,13 +3,14 @@ the run directories that the comparison names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from orchestrator.comparison.model import Comparison, Difference, Matched
+from orchestrator.comparison.model import Comparison, Difference, Matched, Member, Reason
 from orchestrator.errors import LabError
 from orchestrator.report import compare_words as words
 from orchestrator.report.html import compare_pictures, embed, shell
@@ -37,12 +38,13 @@ class Part:
 def render(comparison: Comparison) -> str:
     """The page as one HTML file."""
     common = words.shared(comparison)
+    letters = [one.letter for one in comparison.sides]
     parts = _parts(comparison, common)
     body = shell.render(
         "compare.html", comparison=comparison, parts=parts, common=common, words=words, prose=shell.prose,
-        linked=_linked,
+        linked=lambda reason, runs: _linked(reason, dict(zip(letters, runs, strict=True))),
         groups=GROUPS, verdict=words.verdict(comparison), counted=words.counted(comparison),
-        left_out=words.left_out(comparison), letters=[one.letter for one in comparison.sides],
+        left_out=words.left_out(comparison), letters=letters,
         unexplained=_unexplained, plural=plural,
     )  # fmt: skip
     names = " and ".join(clean(one.name, 80) for one in comparison.sides)
@@ -54,11 +56,12 @@ def render(comparison: Comparison) -> str:
 def _parts(comparison: Comparison, common: Sequence[words.Shared]) -> list[Part]:
     """Every case, with pictures while there is room: first those that differ."""
     letters = [one.letter for one in comparison.sides]
+    own = words.own(comparison, common)
     room = BUDGET
     parts: dict[int, Part] = {}
     order = sorted(enumerate(comparison.cases), key=lambda item: not item[1].differences)
     for number, case in order:
-        mine = words.own(case, common)
+        mine = own[number]
         drawn, trouble = _drawn(case, letters)
         text = embed.data(drawn) if drawn else None
         if text is not None and len(text) > room:
@@ -85,7 +88,12 @@ def _unexplained(differences: Sequence[Difference]) -> int:
     return sum(not one.reasons for one in differences)
 
 
-def _linked(text: str, comparison: Comparison) -> list[Any]:
-    """A source with its links, in the versions of the last side's first run."""
-    run = comparison.sides[-1].members[0]
-    return list(linked(text, run.release, run.glibc))
+def _linked(reason: Reason, runs: Mapping[str, Sequence[Member]]) -> list[Any]:
+    """A source with its links, in the versions of the newest of the sides of which it is said, in this case."""
+    run = max((runs[letter][0] for letter in reason.sides if runs.get(letter)), key=_age, default=None)
+    return list(linked(reason.source, run.release, run.glibc) if run else linked(reason.source, "", ""))
+
+
+def _age(run: Member) -> tuple[list[int], list[int]]:
+    return [int(number) for number in re.findall(r"\d{1,9}", run.release)], \
+        [int(number) for number in re.findall(r"\d{1,9}", run.glibc)]
