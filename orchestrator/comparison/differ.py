@@ -158,8 +158,12 @@ class _Case:
 
     def _same_form(self, run: Subject) -> Iterable[Name]:
         """The values in findings of the same form on all sides: of others the finding itself is the difference."""
-        same = {name for name in self._ids() if len({form(one.findings.get(name)) for one in self.runs}) == 1}
-        return (name for name in run.values if name[2].partition(": ")[0] in same)
+        return (name for name in run.values if name[2].partition(": ")[0] in self._alike)
+
+    @cached_property
+    def _alike(self) -> set[str]:
+        """The findings of the same form in all runs, by id."""
+        return {name for name in self._ids() if len({form(one.findings.get(name)) for one in self.runs}) == 1}
 
     def _varying(self, names: Sequence[Name]) -> set[Name]:
         """What varies between repeats. That something is not there is no value: it may be evidence that is gone."""

@@ -9,6 +9,7 @@ sides that differ must be told apart.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
@@ -20,35 +21,55 @@ _FILES = (".so", ".so bss", "program")
 
 
 class Citations:
-    """What the findings of one run cite, by file."""
+    """What the findings of one run cite, found without looking at every one of them."""
 
     def __init__(self, reading: Reading) -> None:
-        self._findings = reading.run.record.findings
-        self._by_file: dict[str, list[tuple[Finding, Evidence]]] = {}
-        for finding in self._findings:
-            for one in (one for operand in finding.operands for one in operand.evidence):
-                self._by_file.setdefault(one.file, []).append((finding, one))
+        self._ids = [one.id for one in reading.run.record.findings]
+        self._checks = [one.check for one in reading.run.record.findings]
+        self._lines: dict[str, list[tuple[int, int]]] = {}  # by file: line, number of the finding
+        self._kinds: dict[tuple[str, str], set[int]] = {}  # by file and kind of line of the kernel log
+        self._words: dict[str, set[int]] = {}  # by word of a check
+        self._asked: dict[str, set[int]] = {}  # by name in a condition
+        for number, one in enumerate(reading.run.record.findings):
+            for cited in (cited for operand in one.operands for cited in operand.evidence):
+                self._lines.setdefault(cited.file, []).append((cited.line, number))
+                if cited.line > 0 and cited.text:
+                    self._kinds.setdefault((cited.file, log_kind(cited.text)), set()).add(number)
+            for word in re.findall(r"\w+", one.check):
+                self._words.setdefault(word, set()).add(number)
+            for name in re.findall(r'"([^"]*)"', one.when):
+                self._asked.setdefault(name, set()).add(number)
+        for lines in self._lines.values():
+            lines.sort()
+        self._files = {file: {number for _, number in lines} for file, lines in self._lines.items()}
 
     def of(self, seen: Seen) -> list[str]:
         """The ids of the findings that speak of it, in the scenario's order."""
         if seen.evidence is None:
             return []
-        cited = self._by_file.get(seen.evidence.file, ())
-        found = {finding.id for finding, one in cited if _speaks(seen, finding, one)}
+        found = self._speaking(seen, seen.evidence)
         if seen.topic is Topic.TRACE:
-            found |= {one.id for one in self._findings if f'"{seen.word}"' in one.when}
-        return [one.id for one in self._findings if one.id in found]
+            found = found | self._asked.get(seen.word, set())
+        return [self._ids[number] for number in sorted(found)]
 
+    def _speaking(self, seen: Seen, evidence: Evidence) -> set[int]:
+        if seen.topic is Topic.LOG:
+            return self._kinds.get((evidence.file, seen.what), set())
+        lines, first = self._lines.get(evidence.file, []), evidence.line
+        if first == 0 or seen.topic is Topic.HEAP:  # of the whole file: only the word says what is meant
+            return self._named(seen.word) & self._files.get(evidence.file, set()) if seen.word else set()
+        begin, end = (bisect_left(lines, (line, 0)) for line in (first, max(first, seen.last) + 1))
+        found = {number for _, number in lines[begin:end]}
+        return found & self._named(seen.word) if seen.word else found
 
-def _speaks(seen: Seen, finding: Finding, cited: Evidence) -> bool:
-    assert seen.evidence is not None
-    if seen.topic is Topic.LOG:
-        return cited.line > 0 and log_kind(cited.text) == seen.what
-    named = bool(seen.word) and re.search(rf"\b{re.escape(seen.word)}\b", finding.check) is not None
-    first = seen.evidence.line
-    if first == 0 or seen.topic is Topic.HEAP:  # of the whole file: only the word says what is meant
-        return named
-    return first <= cited.line <= max(first, seen.last) and (named or not seen.word)
+    def _named(self, word: str) -> set[int]:
+        """The findings whose check has a word."""
+        if re.fullmatch(r"\w+", word):
+            return self._words.get(word, set())
+        if word not in self._words:
+            pattern = re.compile(rf"\b{re.escape(word)}\b")
+            self._words[word] = {number for number, check in enumerate(self._checks) if pattern.search(check)}
+        return self._words[word]
 
 
 def of_forms(forms: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[Reason, ...]:

@@ -16,10 +16,10 @@ from orchestrator.collect.procfs import parse_smaps
 from orchestrator.comparison import sides
 from orchestrator.comparison.model import Reason, Seen, Topic
 from orchestrator.comparison.places import Regions, exact, mapping_name, relative
-from orchestrator.comparison.reasons import holding, of_glibcs
-from orchestrator.comparison.seen import log_kind, log_shape
+from orchestrator.comparison.reasons import Citations, holding, of_glibcs
+from orchestrator.comparison.seen import Reading, log_kind, log_shape
 from orchestrator.errors import UsageError
-from orchestrator.model import Ending, Outcome, Vma
+from orchestrator.model import Ending, Evidence, Outcome, Vma
 from orchestrator.report import compare_markdown
 from orchestrator.report import compare_words as words
 
@@ -309,6 +309,20 @@ def test_files_of_another_glibc_are_known_to_be_others(tmp_path: Path) -> None:
     assert one.what == "libc.so" and len(one.spots) == 2
     assert [why.because for why in one.reasons] == [
         "The file is that of glibc 2.36, or built against it.", "The file is that of glibc 2.41, or built against it."]
+
+
+def test_what_findings_cite_is_gathered_once(tmp_path: Path) -> None:
+    """Else every observation looks at every finding, and ten thousand of them take minutes."""
+    old, _ = two_kernels(tmp_path)
+    reading = Reading(old)
+    citations = Citations(reading)
+    reading.run.record.findings.clear()
+    (seen,) = (one for one in reading.seen if (one.topic, one.what) == (Topic.MAPPING, "[heap]"))
+    assert citations.of(seen) == ["place"]
+    assert citations.of(replace(seen, topic=Topic.HEAP, word="z")) == []
+    assert citations.of(replace(seen, word="x")) == ["place"]
+    assert citations.of(replace(seen, word="y")) == citations.of(replace(seen, evidence=None)) == []
+    assert citations.of(replace(seen, topic=Topic.TRACE, word="6.4", evidence=Evidence("trace"))) == ["place"]
 
 
 # -- sides and cases -----------------------------------------------------------------------------

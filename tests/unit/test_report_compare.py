@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from compare_samples import compared, edited, make, two_kernels
+from compare_samples import NEW, OLD, compared, edited, make, two_kernels
 from hostile_run import TRICKS, finding, hostile
 from synthetic_run import FAILED, GREW
 from typer.testing import CliRunner
@@ -117,6 +117,36 @@ def test_rows_of_all_sides_are_in_the_order_of_memory() -> None:
 
     assert compare_pictures._merged([row("a", "c", "d"), row("z", "a", "b", "c"), row("b", "x", "d", "y")]) == \
         ["z", "a", "b", "x", "c", "d", "y"]
+
+
+def test_many_differences_make_no_large_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is unexplained stands first, the rest is counted."""
+    old = [replace(OLD, id=f"place-{number}") for number in range(40)]
+    new = [replace(NEW, id=f"place-{number}") for number in range(40)]
+    first = make(tmp_path / "a", findings=(*old, GREW))
+    second = make(tmp_path / "b", "6.12", findings=(*new, FAILED))
+    found = compared(first, second)
+    assert "left out" not in compare_page.render(found)
+    monkeypatch.setattr(compare_page, "ROWS_BUDGET", 8_000)
+    page = compare_page.render(found)
+    rows = re.findall(r'<span class="muted">finding</span> <code>([\w-]+)</code>', page)
+    left = re.search(r"(\d+) differences of this case are left out", page)
+    assert "grow-one-page" in rows and 1 < len(rows) < 20
+    assert left and len(rows) + int(left[1]) == found.differences == 41
+
+
+def test_many_cases_make_no_large_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for scenario in ("brk", "exec", "fork"):
+        make(tmp_path / "a" / scenario, scenario=scenario)
+        make(tmp_path / "b" / scenario, "6.12", scenario=scenario, kib=8 if scenario == "fork" else 4)
+    for number in range(3):
+        make(tmp_path / "b" / f"more{number}", "6.12", scenario=f"more{number}")
+    found = compared(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(compare_page, "MAX_CASES", 1)
+    monkeypatch.setattr(compare_page, "MAX_LISTED", 1)
+    page = compare_page.render(found)
+    assert "2 more cases are left out" in page and 'id="c2-title">fork with bookworm' in page
+    assert "and 2 more cases without a counterpart" in page
 
 
 def test_sources_are_linked_in_the_version_of_the_side(tmp_path: Path) -> None:
