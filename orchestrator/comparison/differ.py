@@ -14,7 +14,7 @@ from functools import cached_property
 
 from orchestrator.comparison import reasons
 from orchestrator.comparison.gather import Items, gathered
-from orchestrator.comparison.model import VALUE_OF, Comparison, Difference, Matched, Seen, Side, Spot, Topic
+from orchestrator.comparison.model import NOT_THERE, VALUE_OF, Comparison, Difference, Matched, Seen, Side, Spot, Topic
 from orchestrator.comparison.subject import BY_CHANCE, Name, Subject, form
 from orchestrator.errors import UsageError
 from orchestrator.model import Finding, Outcome
@@ -37,25 +37,7 @@ def compare(sides: Sequence[Side], rule: str, cases: Sequence[Matched], alone: I
         done.append(_Case(case, letters).done())
     if not any(case.compared for case in done):
         raise UsageError("there is nothing to compare in these runs: no finding and no evidence")
-    return Comparison(tuple(sides), rule, _shared(done), tuple(alone), tuple(left_out))
-
-
-def _shared(cases: Sequence[Matched]) -> tuple[Matched, ...]:
-    """What is known of a difference in one case, said also of the same difference in another one."""
-    known = {_key(one): one for case in reversed(cases) for one in case.differences if one.reasons and one.claim}
-    return tuple(replace(case, differences=tuple(_with(one, known.get(_key(one))) for one in case.differences))
-                 for case in cases)  # fmt: skip
-
-
-def _key(one: Difference) -> tuple[Topic, str, tuple[str, ...]]:
-    return one.topic, one.what, one.spots[0].values
-
-
-def _with(one: Difference, other: Difference | None) -> Difference:
-    if other is None or one.reasons or one.topic in (Topic.FINDING, Topic.VALUE):
-        return one
-    also = tuple(claim for claim in (one.claim, *one.also) if claim and claim != other.claim)
-    return replace(one, reasons=other.reasons, claim=other.claim, also=also)
+    return Comparison(tuple(sides), rule, tuple(done), tuple(alone), tuple(left_out))
 
 
 class _Case:
@@ -113,7 +95,8 @@ class _Case:
         there = self._there(name)
         one = next(found for _, side in there for found in side)
         spots = (Spot(one.at, tuple(map(_words, by_side))), *self._values(name))
-        known = reasons.of_forms(there) if _explained(there) else ()
+        forms = [(letter, {form(found) for found in side}) for letter, side in there]
+        known = reasons.holding(reasons.of_forms(there), [forms]) if _explained(there) else ()
         lines = tuple((letter, operand.evidence[0]) for letter, side in there for found in side[:1]
                       for operand in found.operands if operand.evidence)  # fmt: skip
         return Difference(Topic.FINDING, name, spots, one.claim, name, (), known, lines[:12])
@@ -140,7 +123,7 @@ class _Case:
     def _there(self, name: str) -> list[tuple[str, list[Finding]]]:
         """What each side's runs found for an expectation."""
         return [(letter, [run.findings[name] for run in side if name in run.findings])
-                for letter, side in zip(self.letters, self.sides, strict=True)]  # fmt: skip
+                for letter, side in zip(self.letters, self.sides, strict=True) if side]  # fmt: skip
 
     @cached_property
     def _telling(self) -> dict[str, list[tuple[str, list[Finding]]]]:
@@ -175,8 +158,12 @@ class _Case:
 
     def _same_form(self, run: Subject) -> Iterable[Name]:
         """The values in findings of the same form on all sides: of others the finding itself is the difference."""
-        same = {name for name in self._ids() if len({form(one.findings.get(name)) for one in self.runs}) == 1}
-        return (name for name in run.values if name[2].partition(": ")[0] in same)
+        return (name for name in run.values if name[2].partition(": ")[0] in self._alike)
+
+    @cached_property
+    def _alike(self) -> set[str]:
+        """The findings of the same form in all runs, by id."""
+        return {name for name in self._ids() if len({form(one.findings.get(name)) for one in self.runs}) == 1}
 
     def _varying(self, names: Sequence[Name]) -> set[Name]:
         """What varies between repeats. That something is not there is no value: it may be evidence that is gone."""
@@ -222,7 +209,7 @@ def _explained(there: Sequence[tuple[str, Sequence[Finding]]]) -> bool:
 
 def _joined(side: Sequence[Seen | None]) -> str:
     """What a side's runs saw; several values are those of repeats."""
-    return " / ".join(sorted({one.value if one else "not there" for one in side})) if any(side) else ABSENT
+    return " / ".join(sorted({one.value if one else NOT_THERE for one in side})) if any(side) else ABSENT
 
 
 def _words(findings: Sequence[Finding | None]) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.comparison import known, reasons
-from orchestrator.comparison.model import Difference, Seen, Spot, Topic
+from orchestrator.comparison.model import NOT_THERE, Difference, Seen, Spot, Topic
 from orchestrator.comparison.subject import Subject
 from orchestrator.model import Evidence, Finding
 
@@ -33,21 +33,43 @@ def gathered(items: Items, telling: Telling, sides: Sequence[Sequence[Subject]],
     """(the differences in the order of topics, how many values only follow from them)."""
     glibcs = [(letter, run.member.glibc) for letter, side in zip(letters, sides, strict=True) for run in side[:1]]
     kept, derived = _underived(items, len({glibc for _, glibc in glibcs}) > 1)
+    releases = [(letter, run.member.release) for letter, side in zip(letters, sides, strict=True) for run in side[:1]]
     claims = {one.id: one.claim for side in sides for run in side for one in run.findings.values()}
+    logged = {what: _there(_rows(places, sides, letters)) for (topic, what), places in kept.items()
+              if topic is Topic.LOG}  # fmt: skip
     found = []
     for (topic, what), places in kept.items():
         cited = list(dict.fromkeys(_cited(places, sides)))
         example = next(one for _, seen in places for one in seen if one)
         tells = reasons.nearest([name for name in cited if name in telling], claims, example.word)
-        everywhere = all(value for spot, _ in places for value in spot.values)
-        why = reasons.of_glibcs(example, everywhere, glibcs) or (
-            reasons.of_forms(telling[tells[0]]) if tells else known.reasons(topic, what, letters))
+        rows = _rows(places, sides, letters)
+        there = _there(rows)
+        forms = {name: why for name in tells if (why := reasons.holding(reasons.of_forms(telling[name]), rows))}
+        tells.sort(key=lambda name: name not in forms)
+        why = reasons.holding(reasons.of_glibcs(example, there, glibcs), rows) or (
+            next(iter(forms.values())) if forms else known.reasons(topic, what, there, releases, logged))
         finding = what if topic is Topic.VALUE else ""
         named = list(dict.fromkeys(claims[name] for name in (*tells, *cited, finding) if claims.get(name)))
         found.append(Difference(topic, what, tuple(spot for spot, _ in places), named[0] if named else "", finding,
                                 tuple(named[1:]), why, _lines(places, letters)))  # fmt: skip
     order = list(Topic)
     return sorted(found, key=lambda one: order.index(one.topic)), derived
+
+
+def _rows(places: Sequence[Item], sides: Sequence[Sequence[Subject]], letters: Sequence[str]) -> \
+        list[list[tuple[str, str]]]:
+    """What each side that has runs has at each place: (letter, value)."""
+    return [[(letter, value) for letter, value, side in zip(letters, spot.values, sides, strict=True) if side]
+            for spot, _ in places]  # fmt: skip
+
+
+def _there(rows: Sequence[Sequence[tuple[str, str]]]) -> dict[str, set[bool]]:
+    """Whether each side has it, at all places; both where its repeats do not agree."""
+    found: dict[str, set[bool]] = {}
+    for letter, value in (item for row in rows for item in row):
+        parts = value.split(" / ")
+        found.setdefault(letter, set()).update(part not in ("", NOT_THERE) for part in parts)
+    return found
 
 
 def _underived(items: Items, other_files: bool) -> tuple[Items, int]:

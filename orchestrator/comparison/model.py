@@ -10,6 +10,7 @@ from orchestrator.model import Evidence
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # the sides' names in a table; more sides than letters are refused
 
+NOT_THERE = "not there"  # among the values of repeats that do not agree; "" where no run of a side has it
 VALUE_OF = "value of "  # before an operand, where a spot is one
 
 

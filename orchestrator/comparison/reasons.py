@@ -2,13 +2,16 @@
 
 A finding speaks of what its operands cite: the same line of evidence, and, where a line holds many things, the same
 word. A reason is known where a finding that speaks of it holds in another form on another side: then the forms'
-``because`` and ``source`` are the reasons.
+``because`` and ``source`` are the reasons. What is said of all sides alike is the reason for no difference, and all
+sides that differ must be told apart.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 
 from orchestrator.comparison.model import Reason, Seen, Topic
 from orchestrator.comparison.seen import Reading, log_kind
@@ -18,35 +21,55 @@ _FILES = (".so", ".so bss", "program")
 
 
 class Citations:
-    """What the findings of one run cite, by file."""
+    """What the findings of one run cite, found without looking at every one of them."""
 
     def __init__(self, reading: Reading) -> None:
-        self._findings = reading.run.record.findings
-        self._by_file: dict[str, list[tuple[Finding, Evidence]]] = {}
-        for finding in self._findings:
-            for one in (one for operand in finding.operands for one in operand.evidence):
-                self._by_file.setdefault(one.file, []).append((finding, one))
+        self._ids = [one.id for one in reading.run.record.findings]
+        self._checks = [one.check for one in reading.run.record.findings]
+        self._lines: dict[str, list[tuple[int, int]]] = {}  # by file: line, number of the finding
+        self._kinds: dict[tuple[str, str], set[int]] = {}  # by file and kind of line of the kernel log
+        self._words: dict[str, set[int]] = {}  # by word of a check
+        self._asked: dict[str, set[int]] = {}  # by name in a condition
+        for number, one in enumerate(reading.run.record.findings):
+            for cited in (cited for operand in one.operands for cited in operand.evidence):
+                self._lines.setdefault(cited.file, []).append((cited.line, number))
+                if cited.line > 0 and cited.text:
+                    self._kinds.setdefault((cited.file, log_kind(cited.text)), set()).add(number)
+            for word in re.findall(r"\w+", one.check):
+                self._words.setdefault(word, set()).add(number)
+            for name in re.findall(r'"([^"]*)"', one.when):
+                self._asked.setdefault(name, set()).add(number)
+        for lines in self._lines.values():
+            lines.sort()
+        self._files = {file: {number for _, number in lines} for file, lines in self._lines.items()}
 
     def of(self, seen: Seen) -> list[str]:
         """The ids of the findings that speak of it, in the scenario's order."""
         if seen.evidence is None:
             return []
-        cited = self._by_file.get(seen.evidence.file, ())
-        found = {finding.id for finding, one in cited if _speaks(seen, finding, one)}
+        found = self._speaking(seen, seen.evidence)
         if seen.topic is Topic.TRACE:
-            found |= {one.id for one in self._findings if f'"{seen.word}"' in one.when}
-        return [one.id for one in self._findings if one.id in found]
+            found = found | self._asked.get(seen.word, set())
+        return [self._ids[number] for number in sorted(found)]
 
+    def _speaking(self, seen: Seen, evidence: Evidence) -> set[int]:
+        if seen.topic is Topic.LOG:
+            return self._kinds.get((evidence.file, seen.what), set())
+        lines, first = self._lines.get(evidence.file, []), evidence.line
+        if first == 0 or seen.topic is Topic.HEAP:  # of the whole file: only the word says what is meant
+            return self._named(seen.word) & self._files.get(evidence.file, set()) if seen.word else set()
+        begin, end = (bisect_left(lines, (line, 0)) for line in (first, max(first, seen.last) + 1))
+        found = {number for _, number in lines[begin:end]}
+        return found & self._named(seen.word) if seen.word else found
 
-def _speaks(seen: Seen, finding: Finding, cited: Evidence) -> bool:
-    assert seen.evidence is not None
-    if seen.topic is Topic.LOG:
-        return cited.line > 0 and log_kind(cited.text) == seen.what
-    named = bool(seen.word) and re.search(rf"\b{re.escape(seen.word)}\b", finding.check) is not None
-    first = seen.evidence.line
-    if first == 0 or seen.topic is Topic.HEAP:  # of the whole file: only the word says what is meant
-        return named
-    return first <= cited.line <= max(first, seen.last) and (named or not seen.word)
+    def _named(self, word: str) -> set[int]:
+        """The findings whose check has a word."""
+        if re.fullmatch(r"\w+", word):
+            return self._words.get(word, set())
+        if word not in self._words:
+            pattern = re.compile(rf"\b{re.escape(word)}\b")
+            self._words[word] = {number for number, check in enumerate(self._checks) if pattern.search(check)}
+        return self._words[word]
 
 
 def of_forms(forms: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[Reason, ...]:
@@ -65,21 +88,52 @@ def of_forms(forms: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[Reason, ..
     return tuple(Reason(tuple(letters), *key) for key, letters in found.items())
 
 
-def of_glibcs(seen: Seen, everywhere: bool, glibcs: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
+def holding(found: Sequence[Reason], rows: Iterable[Sequence[tuple[str, object]]]) -> tuple[Reason, ...]:
+    """The reasons, if they say of any two sides that differ in a row of (letter, what it has) different things; else
+    none. What is said of all sides alike is left out."""
+    said: dict[str, set[str]] = {}
+    for letter, text in ((letter, one.because) for one in found for letter in one.sides if one.because):
+        said.setdefault(letter, set()).add(text)
+    letters: set[str] = set()
+    for row in rows:
+        letters.update(letter for letter, _ in row)
+        for (one, has), (other, had) in combinations(row, 2):
+            if has != had and (one not in said or other not in said or said[one] == said[other]):
+                return ()
+    alike = set.intersection(*(said.get(letter, set()) for letter in letters)) if letters else set()
+    return tuple(one for one in found if one.because and one.because not in alike)
+
+
+def of_glibcs(seen: Seen, there: Mapping[str, set[bool]], glibcs: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
     """Why a file's mappings have other sizes: it is another file, built for (letter, glibc); or why malloc's parameters
-    have a field that is not ``everywhere``: their structure is another one."""
+    lack a field: their structure is another one. ``there``: whether each side has it, at all its places. A file that is
+    not mapped at all is so for another reason."""
     versions: dict[str, list[str]] = {}
     for letter, glibc in glibcs:
         versions.setdefault(glibc or "unknown", []).append(letter)
     if len(versions) < 2:
         return ()
     if seen.topic in (Topic.MAPPING, Topic.RESIDENT) and seen.what.endswith(_FILES):
+        if any(there[letter] != {True} for letter, _ in glibcs):
+            return ()
         return tuple(Reason(tuple(letters), f"The file is that of glibc {glibc}, or built against it.", "")
                      for glibc, letters in versions.items())  # fmt: skip
-    if seen.topic is Topic.HEAP and seen.what.startswith("mp_.") and not everywhere:
-        return (Reason(tuple(letter for letter, _ in glibcs), "The structure of malloc's parameters has this field in "
-                       "some of these glibcs only.", "struct malloc_par, malloc/malloc.c (glibc)"),)
+    if seen.topic is Topic.HEAP and seen.what.startswith("mp_."):
+        return _of_fields(there, versions)
     return ()
+
+
+def _of_fields(there: Mapping[str, set[bool]], versions: Mapping[str, Sequence[str]]) -> tuple[Reason, ...]:
+    """Which sides' malloc has a parameter: known only where all runs with one glibc agree."""
+    has = {glibc: set().union(*(there[letter] for letter in letters)) for glibc, letters in versions.items()}
+    if any(len(one) != 1 for one in has.values()):
+        return ()
+    found = []
+    for present, word in ((True, "this"), (False, "no such")):
+        letters = [letter for glibc, ones in versions.items() if has[glibc] == {present} for letter in ones]
+        found.append(Reason(tuple(letters), f"The structure of malloc's parameters has {word} field.",
+                            "struct malloc_par, malloc/malloc.c (glibc)"))  # fmt: skip
+    return tuple(one for one in found if one.sides)
 
 
 def nearest(names: Sequence[str], claims: Mapping[str, str], word: str) -> list[str]:

@@ -121,15 +121,17 @@ class Reading:
             document = self.run.observed.document("kernel.log")
         except (ObservationError, EvidenceError):
             return
-        self.limited = any(_LIMITED.search(line) for line in document.lines[:MAX_LOG])
+        shapes_of = [log_shape(line) for line in document.lines[:MAX_LOG]]
+        self.limited = any(map(_LIMITED.search, document.lines[:MAX_LOG])) or \
+            sum(bool(_RATIONED.search(shape)) for shape in shapes_of) >= BURST
         kinds: dict[str, Counter[str]] = {}
         first: dict[str, Evidence] = {}
-        for number, line in enumerate(document.lines[:MAX_LOG], 1):
-            if shape := log_shape(line):
+        for number, (line, shape) in enumerate(zip(document.lines, shapes_of, strict=False), 1):
+            if shape:
                 kinds.setdefault(log_kind(line), Counter())[shape] += 1
                 first.setdefault(log_kind(line), document.at(number))
         for kind, shapes in kinds.items():
-            shown = [f"{count} × {shape}" if count > 1 and not self.limited else shape
+            shown = [f"{count} × {shape}" if count > 1 and not self.limited and not _RATIONED.search(shape) else shape
                      for shape, count in sorted(shapes.items())]  # fmt: skip
             yield Seen(Topic.LOG, kind, "", " | ".join(shown), evidence=first[kind])
 
@@ -147,7 +149,14 @@ def _bounded(one: Seen) -> Seen:
 _CODE = re.compile(r"^Code: .*")
 # addresses, sizes and counts alike: an address may by chance have no letter in it
 _NUMBER = re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8,16}\b|(?<=[\[,+])[0-9a-f]+(?=[],+])|(?<![\w.])\d+(?![\w.])")
-_LIMITED = re.compile(r"callbacks suppressed")  # lib/ratelimit.c: ten messages in five seconds
+_LIMITED = re.compile(r"callbacks suppressed")  # ___ratelimit(), lib/ratelimit.c: said by the next call, if any
+# What the kernel says through printk_ratelimit(), printk_ratelimited() or a ratelimit_state of its own, so that how
+# often it does is no count of what happened: show_signal_msg() (arch/x86/mm/fault.c) and the code that follows it,
+# show_signal() (traps.c), signal_fault() (signal.c), coredump_report_failure() (include/linux/coredump.h; c114e9948c2b,
+# 6.12), warn_alloc() (mm/page_alloc.c), oom_kill_process() (mm/oom_kill.c)
+_RATIONED = re.compile(r"segfault at |^Code: |^traps: |^coredump: | bad frame in |page allocation failure"
+                       r"|invoked oom-killer")  # fmt: skip
+BURST = 10  # messages in DEFAULT_RATELIMIT_INTERVAL: DEFAULT_RATELIMIT_BURST, include/linux/ratelimit_types.h
 _OTHERS = re.compile(r"IPv6: ADDRCONF|callbacks suppressed|link becomes ready|random: crng|clocksource|virtio_net")
 
 

@@ -32,12 +32,12 @@ def _capital(text: str) -> str:
 def _body(comparison: Comparison) -> Iterator[str]:
     common = words.shared(comparison)
     letters = [one.letter for one in comparison.sides]
-    for case in comparison.cases:
-        yield from _case(case, words.own(case, common), comparison, letters)
+    for case, mine in zip(comparison.cases, words.own(comparison, common), strict=True):
+        yield from _case(case, mine, comparison, letters)
     if common:
         yield from ("", "## The same in several cases", "", *_header(letters))
         for one in common:
-            yield from _rows(one.difference, letters, f"in {', '.join(one.cases)}")
+            yield from _rows(one.difference, letters, one)
     for title, items in (("Without a counterpart", [f"only in {letter}: {case}" for letter, case in comparison.alone]),
                          ("Left out", [f"{path}: {why}" for path, why in comparison.left_out])):  # fmt: skip
         if items:
@@ -63,12 +63,15 @@ def _header(letters: Sequence[str]) -> tuple[str, str]:
     return f"| what | {' | '.join(letters)} | why |", "|---" * (len(letters) + 2) + "|"
 
 
-def _rows(one: Difference, letters: Sequence[str], where: str = "") -> Iterator[str]:
+def _rows(one: Difference, letters: Sequence[str], common: words.Shared | None = None) -> Iterator[str]:
     groups = words.groups(one)
     for number, (values, ats) in enumerate(groups[:SPOTS]):
-        place = "; ".join(part for part in (words.places(one, ats), where if number == 0 else "") if part)
+        where = words.where(one, values, ats, common=common)
+        if common and common.alike and number == 0:
+            where.append(words.in_cases(common))
+        place = "; ".join(where)
         what = f"{one.topic.value}: {_code(one.what)}{f'<br>{_prose(place)}' if place else ''}"
-        cells = " | ".join(_code(value) if value else words.NOT_THERE for value in values)
+        cells = " | ".join(_code(value) if value else words.shown(value) for value in values)
         yield f"| {what} | {cells} | {_why(one, len(letters)) if number == 0 else ''} |"
     if len(groups) > SPOTS:
         yield f"| and {plural(len(groups) - SPOTS, 'more place')}{' | ' * (len(letters) + 1)} |"

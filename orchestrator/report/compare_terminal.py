@@ -33,13 +33,13 @@ class _Page:
 
     def body(self) -> Iterator[str]:
         common = words.shared(self.comparison)
-        for case in self.comparison.cases:
-            yield from self.case(case, words.own(case, common))
+        for case, mine in zip(self.comparison.cases, words.own(self.comparison, common), strict=True):
+            yield from self.case(case, mine)
         if common:
             yield ""
             yield self.paint("the same in several cases", "bold")
             for one in common:
-                yield from self.difference(one.difference, f"in {', '.join(one.cases)}", claim=True)
+                yield from self.difference(one.difference, one)
 
     def case(self, case: Matched, mine: Sequence[Difference]) -> Iterator[str]:
         more = len(case.differences) - len(mine)
@@ -67,19 +67,19 @@ class _Page:
             told = place > 0 and differences[place - 1].reasons == one.reasons and bool(one.reasons)
             yield from self.difference(one, again=told)
 
-    def difference(self, one: Difference, where: str = "", *, claim: bool = False,
+    def difference(self, one: Difference, common: words.Shared | None = None, *,
                    again: bool = False) -> Iterator[str]:
         head = f"{one.topic.value}: {one.what}"
-        if claim and one.claim:
+        if common and one.claim:
             head += f" ({one.claim})"
         yield from self.said(head, "    ")
-        if where:
-            yield from self.said(where, "      ")
+        if common and common.alike:
+            yield from self.said(words.in_cases(common), "      ")
         groups = words.groups(one)
         shown = groups if self.verbose else groups[:SPOTS]
         for values, ats in shown:
-            place = words.places(one, ats, len(ats) if self.verbose else 4)
-            yield from self.said(place, "      ")[: None if place else 0]
+            for place in words.where(one, values, ats, len(ats) if self.verbose else 4, common):
+                yield from self.said(place, "      ", "        ")
             for letter, value in zip(self.letters, words.values(values), strict=True):
                 lines = self.said(value, f"        {self.paint(letter, 'cyan')}  ", "           ")
                 yield from lines if self.verbose or len(lines) <= LINES else [*lines[:LINES], "           ..."]

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.comparison.model import VALUE_OF, Comparison, Difference, Matched, Side, Topic
+from orchestrator.comparison.model import NOT_THERE, VALUE_OF, Comparison, Difference, Matched, Side, Topic
 from orchestrator.report.text import plural
 
-NOT_THERE = "not there"
+CASES = 12  # that are named of those which have a difference in common
 
 
 @dataclass(frozen=True)
 class Shared:
-    """The same difference in several cases."""
+    """The same difference in several cases: what is the same are the values, not the places."""
 
-    difference: Difference
-    cases: tuple[str, ...]
+    cases: tuple[tuple[Matched, Difference], ...]  # two or more
+
+    @property
+    def difference(self) -> Difference:
+        """That of the first case."""
+        return self.cases[0][1]
+
+    @property
+    def alike(self) -> bool:
+        """Whether the places are the same, too."""
+        return all(groups(one) == groups(self.difference) for _, one in self.cases)
 
 
 def _key(one: Difference) -> tuple[object, ...]:
@@ -25,18 +34,18 @@ def _key(one: Difference) -> tuple[object, ...]:
 
 def shared(comparison: Comparison) -> list[Shared]:
     """What differs in the same way in two cases or more, and is no finding."""
-    found: dict[tuple[object, ...], list[tuple[str, Difference]]] = {}
+    found: dict[tuple[object, ...], list[tuple[Matched, Difference]]] = {}
     for case in comparison.cases:
         for one in case.differences:
             if one.topic is not Topic.FINDING:
-                found.setdefault(_key(one), []).append((case.name, one))
-    return [Shared(items[0][1], tuple(name for name, _ in items)) for items in found.values() if len(items) > 1]
+                found.setdefault(_key(one), []).append((case, one))
+    return [Shared(tuple(items)) for items in found.values() if len(items) > 1]
 
 
-def own(case: Matched, common: Iterable[Shared]) -> list[Difference]:
-    """The differences of a case but for those that others have in the same way."""
+def own(comparison: Comparison, common: Iterable[Shared]) -> list[list[Difference]]:
+    """The differences of each case but for those that others have in the same way."""
     keys = {_key(one.difference) for one in common}
-    return [one for one in case.differences if _key(one) not in keys]
+    return [[one for one in case.differences if _key(one) not in keys] for case in comparison.cases]
 
 
 def by_claim(differences: Iterable[Difference]) -> dict[str, list[Difference]]:
@@ -94,7 +103,12 @@ def left_out(comparison: Comparison) -> list[str]:
 
 def values(values: Sequence[str]) -> list[str]:
     """What each side has, in words."""
-    return [value or NOT_THERE for value in values]
+    return [shown(value) for value in values]
+
+
+def shown(value: str) -> str:
+    """What a side has, in words."""
+    return value or NOT_THERE
 
 
 def groups(one: Difference) -> list[tuple[tuple[str, ...], list[str]]]:
@@ -103,6 +117,24 @@ def groups(one: Difference) -> list[tuple[tuple[str, ...], list[str]]]:
     for spot in one.spots:
         found.setdefault(spot.values, []).append(spot.at)
     return list(found.items())
+
+
+def where(one: Difference, values: tuple[str, ...], ats: Sequence[str], limit: int = 4,
+          common: Shared | None = None) -> list[str]:
+    """The places of a group; a line for each case where it is ``common`` to several that have it in other places."""
+    if common is None or common.alike:
+        return [place for place in (places(one, ats, limit),) if place]
+    found = [f"in {case.name} {places(other, dict(groups(other))[values], limit)}".rstrip()
+             for case, other in common.cases[:CASES]]  # fmt: skip
+    more = len(common.cases) - CASES
+    return [*found, f"and in {plural(more, 'more case')}"] if more > 0 else found
+
+
+def in_cases(common: Shared) -> str:
+    """ "in brk, fork and 3 more cases"."""
+    names = [case.name for case, _ in common.cases]
+    more = f" and {plural(len(names) - CASES, 'more case')}" if len(names) > CASES else ""
+    return f"in {', '.join(names[:CASES])}{more}"
 
 
 def places(one: Difference, ats: Sequence[str], limit: int = 4) -> str:

@@ -14,11 +14,12 @@ from synthetic_run import BASE, FAILED, GREW, HEAP, SKIPPED, heap, smaps
 from orchestrator.collect.lines import Document
 from orchestrator.collect.procfs import parse_smaps
 from orchestrator.comparison import sides
-from orchestrator.comparison.model import Topic
+from orchestrator.comparison.model import Reason, Seen, Topic
 from orchestrator.comparison.places import Regions, exact, mapping_name, relative
-from orchestrator.comparison.seen import log_kind, log_shape
+from orchestrator.comparison.reasons import Citations, holding, of_glibcs
+from orchestrator.comparison.seen import Reading, log_kind, log_shape
 from orchestrator.errors import UsageError
-from orchestrator.model import Ending, Outcome, Vma
+from orchestrator.model import Ending, Evidence, Outcome, Vma
 from orchestrator.report import compare_markdown
 from orchestrator.report import compare_words as words
 
@@ -175,6 +176,19 @@ def test_lines_that_printk_left_out_are_no_difference(tmp_path: Path) -> None:
     assert whats(first, silent) == ["kernel log: coredump: N(exe):"]
 
 
+def test_what_the_kernel_says_through_a_limit_is_not_counted(tmp_path: Path) -> None:
+    def side(name: str, line: str, count: int) -> Path:
+        return make(tmp_path / name, ("6.1", "6.12")[len(name) % 2], log=f"4,1,2,-;{line}\n" * count)
+
+    fault, other = "exe[12]: segfault at 10 ip 20 sp 30 error 6", "exe: something else"
+    assert whats(side("a", fault, 2), side("bb", fault, 3)) == []
+    assert whats(side("ccc", other, 2), side("dddd", other, 3)) == ["kernel log: exe: something"]
+    # ten of them may be all that was let through, and what is missing in the other log may be missing for that
+    assert whats(side("eeeee", fault, 10), side("ffffff", other, 1)) == []
+    assert set(whats(side("ggggggg", fault, 9), side("hhhhhhhh", other, 1))) == {
+        "kernel log: exe[N]: segfault", "kernel log: exe: something"}  # fmt: skip
+
+
 # -- reasons -------------------------------------------------------------------------------------
 
 
@@ -205,6 +219,88 @@ def test_a_skip_says_why_itself(tmp_path: Path) -> None:
     assert "CONFIG_X is not set in this kernel" in [why.because for why in one.reasons]
 
 
+def test_a_reason_of_one_case_is_none_of_another(tmp_path: Path) -> None:
+    """The heap differs alike in both, and only brk's own expectation says why."""
+    old, new = two_kernels(tmp_path / "brk")
+    for side, run, kernel, kib in (("a", old, "6.1", 4), ("b", new, "6.12", 8)):
+        (tmp_path / side).mkdir()
+        run.rename(tmp_path / side / "brk")
+        make(tmp_path / side / "fork", kernel, kib=kib, scenario="fork")
+    cases = {case.name: case for case in compared(tmp_path / "a", tmp_path / "b").cases}
+    ((brk,), (fork,)) = ([one for one in cases[f"{name} with bookworm"].differences if one.what == "[heap]"]
+                         for name in ("brk", "fork"))  # fmt: skip
+    assert brk.claim == "brk.random" and [why.because for why in brk.reasons] == [OLD.because, NEW.because]
+    assert fork.claim == "" and fork.reasons == ()
+
+
+@pytest.mark.parametrize("source", [OLD.source, NEW.source])
+def test_what_is_said_of_both_sides_is_no_reason(tmp_path: Path, source: str) -> None:
+    new = replace(NEW, because=OLD.because, source=source)
+    first, second = make(tmp_path / "a", findings=(OLD,)), make(tmp_path / "b", "6.12", findings=(new,))
+    (one,) = differences(first, second)
+    assert (one.what, one.reasons) == ("place", ())
+
+
+def test_a_skip_on_both_sides_is_no_reason(tmp_path: Path) -> None:
+    other = replace(SKIPPED, when="config('X')")
+    (one,) = differences(make(tmp_path / "a", findings=(SKIPPED,)), make(tmp_path / "b", "6.12", findings=(other,)))
+    assert (one.what, one.reasons) == ("limit", ())
+
+
+def test_reasons_tell_apart_all_sides_that_differ() -> None:
+    old, new = Reason(("A",), "old", ""), Reason(("B", "C"), "new", "")
+    assert holding((old, new), [[("A", 1), ("B", 2), ("C", 2)]]) == (old, new)
+    assert holding((old, new), [[("A", 1), ("B", 2), ("C", 3)]]) == ()  # B and C differ for another reason
+    assert holding((old,), [[("A", 1), ("B", 2)]]) == ()  # nothing is said of B
+    both = Reason(("A", "B"), "always so", "")
+    assert holding((both, old, Reason(("B",), "new", "")), [[("A", 1), ("B", 2)]])[0] == old
+
+
+def test_what_the_kernel_changed_explains_that_change_only(tmp_path: Path) -> None:
+    old = "4,1,2,-;Process 12(exe) has RLIMIT_CORE set to 1\n4,2,2,-;Aborting core\n"
+    new = "4,1,2,-;coredump: 12(exe): RLIMIT_CORE is set to 1, aborting core\n"
+    logs = {"old": ("6.1", old), "new": ("6.12", new), "old with new words": ("6.1", new), "silent": ("6.1", "")}
+    made = {name: make(tmp_path / name, kernel, log=log) for name, (kernel, log) in logs.items()}
+    found = differences(made["old"], made["new"])
+    assert [one.what for one in found] == ["Process N(exe)", "Aborting core", "coredump: N(exe):"]
+    assert all("c114e9948c2b" in one.reasons[0].source for one in found)
+    silent = make(tmp_path / "silent new", "6.12")
+    for one, other in ((made["old with new words"], silent), (made["silent"], made["new"])):
+        assert [(one.what, one.reasons) for one in differences(one, other)] == [("coredump: N(exe):", ())]
+
+
+def test_a_mapping_that_a_release_brought_is_known_where_it_did(tmp_path: Path) -> None:
+    def side(name: str, kernel: str, split: bool) -> Path:
+        place = make(tmp_path / name, kernel)
+        for file in place.glob("evidence/*/proc/214/smaps") if split else ():
+            file.write_text(file.read_text().replace("[vvar]", "[vvar_vclock]"))
+        return place
+
+    old, new, odd = side("a", "6.12", False), side("b", "6.13", True), side("c", "6.12", True)
+    for one, known in ((new, True), (odd, False)):
+        (found,) = (found for found in differences(old, one) if found.what == "[vvar_vclock]")
+        assert bool(found.reasons) is known
+
+
+def test_a_file_that_is_not_mapped_is_of_no_glibc(tmp_path: Path) -> None:
+    old, new = make(tmp_path / "a"), make(tmp_path / "b", userland="trixie")
+    for file in new.glob("evidence/*/proc/214/smaps"):
+        file.write_text(file.read_text().replace("/libc.so.6", "/libother.so.6"))
+    found = {one.what: one for one in differences(old, new) if one.topic is Topic.MAPPING}
+    assert {"libc.so", "libother.so"} <= set(found)
+    assert found["libc.so"].reasons == found["libother.so"].reasons == ()
+
+
+def test_a_parameter_of_malloc_is_known_where_glibcs_agree_on_it() -> None:
+    seen = Seen(Topic.HEAP, "mp_.tcache_count", "grown", "7")
+    glibcs = [("A", "2.24"), ("B", "2.41"), ("C", "2.41")]
+    found = of_glibcs(seen, {"A": {False}, "B": {True}, "C": {True}}, glibcs)
+    assert [(one.sides, one.because) for one in found] == [
+        (("B", "C"), "The structure of malloc's parameters has this field."),
+        (("A",), "The structure of malloc's parameters has no such field.")]  # fmt: skip
+    assert of_glibcs(seen, {"A": {False}, "B": {True}, "C": {False}}, glibcs) == ()
+
+
 def test_files_of_another_glibc_are_known_to_be_others(tmp_path: Path) -> None:
     old, new = make(tmp_path / "a"), make(tmp_path / "b", userland="trixie")
     for file in new.glob("evidence/*/proc/214/smaps"):
@@ -213,6 +309,20 @@ def test_files_of_another_glibc_are_known_to_be_others(tmp_path: Path) -> None:
     assert one.what == "libc.so" and len(one.spots) == 2
     assert [why.because for why in one.reasons] == [
         "The file is that of glibc 2.36, or built against it.", "The file is that of glibc 2.41, or built against it."]
+
+
+def test_what_findings_cite_is_gathered_once(tmp_path: Path) -> None:
+    """Else every observation looks at every finding, and ten thousand of them take minutes."""
+    old, _ = two_kernels(tmp_path)
+    reading = Reading(old)
+    citations = Citations(reading)
+    reading.run.record.findings.clear()
+    (seen,) = (one for one in reading.seen if (one.topic, one.what) == (Topic.MAPPING, "[heap]"))
+    assert citations.of(seen) == ["place"]
+    assert citations.of(replace(seen, topic=Topic.HEAP, word="z")) == []
+    assert citations.of(replace(seen, word="x")) == ["place"]
+    assert citations.of(replace(seen, word="y")) == citations.of(replace(seen, evidence=None)) == []
+    assert citations.of(replace(seen, topic=Topic.TRACE, word="6.4", evidence=Evidence("trace"))) == ["place"]
 
 
 # -- sides and cases -----------------------------------------------------------------------------
@@ -317,7 +427,6 @@ def test_how_runs_ended_is_compared(tmp_path: Path) -> None:
 
 
 def test_long_values_are_cut_and_still_told_apart(tmp_path: Path) -> None:
-    from orchestrator.comparison.model import Seen
     from orchestrator.comparison.seen import MAX_VALUE, _bounded
 
     long = [_bounded(Seen(Topic.MAPPING, "x", "", "a" * 5000 + end)) for end in "xy"]

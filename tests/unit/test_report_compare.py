@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from compare_samples import compared, edited, make, two_kernels
+from compare_samples import NEW, OLD, compared, edited, make, two_kernels
 from hostile_run import TRICKS, finding, hostile
 from synthetic_run import FAILED, GREW
 from typer.testing import CliRunner
@@ -22,7 +22,7 @@ from orchestrator.counterparts import Wanted
 from orchestrator.errors import UsageError
 from orchestrator.model import Outcome
 from orchestrator.report import compare_json, compare_markdown, compare_terminal
-from orchestrator.report.html import compare_page
+from orchestrator.report.html import compare_page, compare_pictures
 
 Golden = Callable[[str, str], None]
 FORBIDDEN = set("\u202e\u2066\x1b\x07\x00\u2028\u2029")
@@ -36,9 +36,13 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
     for side in ("old", "new"):
         (Path(side)).mkdir()
         (Path("brk") / side).rename(Path(side) / "brk")
-    log = "4,1,2,-;coredump: 12(exe): RLIMIT_CORE is set to 1, aborting core\n"
-    make(Path("old/fork"), scenario="fork", findings=(GREW,), log=log)
-    make(Path("new/fork"), "6.12", kib=8, scenario="fork", findings=(FAILED,), settings={"tunables": [["a.b", "0"]]})
+    old = "4,1,2,-;Process 12(exe) has RLIMIT_CORE set to 1\n4,2,2,-;Aborting core\n"
+    new = "4,1,2,-;coredump: 12(exe): RLIMIT_CORE is set to 1, aborting core\n"
+    make(Path("old/fork"), scenario="fork", findings=(GREW,), log=old)
+    make(Path("new/fork"), "6.12", kib=8, scenario="fork", findings=(FAILED,), log=new,
+         settings={"tunables": [["a.b", "0"]]})
+    Path("old/brk/kernel.log").write_text(old)
+    Path("new/brk/kernel.log").write_text(new)
     make(Path("new/exec"), "6.12", scenario="exec")
     edited(make(Path("old/cut"), "5.10"), ending="interrupted")
     return replace(compared(Path("old"), Path("new")), statements={"brk.random": "the gap is `random`"}, lab="0.1.0")
@@ -63,6 +67,91 @@ def test_nothing_differs(tmp_path: Path) -> None:
     assert "**SAME**: no difference in 1 case." in compare_markdown.render(same)
     assert json.loads(compare_json.render(same))["same"] is True
     assert "No difference." in compare_page.render(same)
+
+
+def test_what_several_cases_share_has_the_places_of_each(tmp_path: Path) -> None:
+    """They differ alike at other checkpoints."""
+    for side, kernel, kib in (("a", "6.1", 4), ("b", "6.12", 8)):
+        for scenario in ("brk", "fork", "exec"):
+            make(tmp_path / side / scenario, kernel, kib=kib, scenario=scenario)
+        record = tmp_path / side / "fork/run.json"
+        record.write_text(record.read_text().replace('"grown"', '"elsewhere"'))
+    found = compared(tmp_path / "a", tmp_path / "b")
+    terminal, markdown, page = (compare_terminal.render(found), compare_markdown.render(found),
+                                compare_page.render(found))  # fmt: skip
+    for name, at in (("brk", "grown"), ("exec", "grown"), ("fork", "elsewhere")):
+        for text in (terminal, markdown, page):
+            assert f"in {name} with bookworm at {at}" in text
+
+
+def test_pictures_mark_what_the_page_says_differs(tmp_path: Path) -> None:
+    def side(name: str, kernel: str, *sizes: int) -> Path:
+        for number, kib in enumerate(sizes):
+            make(tmp_path / name / str(number), kernel, kib=kib, started=f"2026-01-0{number + 1}")
+        return tmp_path / name
+
+    def marked(found: Comparison) -> set[tuple[str, str]]:
+        data = compare_pictures.data(found.cases[0], ["A", "B"])
+        assert data and [step["differs"] for step in data["steps"]] == [
+            any(row["differs"] for row in step["space"]) for step in data["steps"]]  # fmt: skip
+        return {(step["name"], row["name"]) for step in data["steps"] for row in step["space"] if row["differs"]}
+
+    noisy = compared(side("a", "6.1", 4, 8), side("b", "6.12", 8, 4))  # the first runs, which are drawn, differ
+    assert noisy.differences == 0 and noisy.cases[0].noise and marked(noisy) == set()
+    assert marked(compared(side("c", "6.1", 4), side("d", "6.12", 8))) == {("grown", "[heap]")}
+
+
+def test_pictures_say_what_they_leave_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(*two_kernels(tmp_path))
+    monkeypatch.setattr(compare_pictures, "MAX_ROWS", 1)
+    monkeypatch.setattr(compare_pictures, "MAX_STEPS", 1)
+    data = compare_pictures.data(found.cases[0], ["A", "B"])
+    assert data and data["left"] == 1
+    (step,) = data["steps"]
+    assert (step["name"], [row["name"] for row in step["space"]], step["left"]) == ("grown", ["[heap]"], 9)
+
+
+def test_rows_of_all_sides_are_in_the_order_of_memory() -> None:
+    def row(*names: str) -> compare_pictures.Rows:
+        return {name: ("", {}) for name in names}
+
+    assert compare_pictures._merged([row("a", "c", "d"), row("z", "a", "b", "c"), row("b", "x", "d", "y")]) == \
+        ["z", "a", "b", "x", "c", "d", "y"]
+
+
+def test_many_differences_make_no_large_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is unexplained stands first, the rest is counted."""
+    old = [replace(OLD, id=f"place-{number}") for number in range(40)]
+    new = [replace(NEW, id=f"place-{number}") for number in range(40)]
+    first = make(tmp_path / "a", findings=(*old, GREW))
+    second = make(tmp_path / "b", "6.12", findings=(*new, FAILED))
+    found = compared(first, second)
+    assert "left out" not in compare_page.render(found)
+    monkeypatch.setattr(compare_page, "ROWS_BUDGET", 8_000)
+    page = compare_page.render(found)
+    rows = re.findall(r'<span class="muted">finding</span> <code>([\w-]+)</code>', page)
+    left = re.search(r"(\d+) differences of this case are left out", page)
+    assert "grow-one-page" in rows and 1 < len(rows) < 20
+    assert left and len(rows) + int(left[1]) == found.differences == 41
+
+
+def test_many_cases_make_no_large_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for scenario in ("brk", "exec", "fork"):
+        make(tmp_path / "a" / scenario, scenario=scenario)
+        make(tmp_path / "b" / scenario, "6.12", scenario=scenario, kib=8 if scenario == "fork" else 4)
+    for number in range(3):
+        make(tmp_path / "b" / f"more{number}", "6.12", scenario=f"more{number}")
+    found = compared(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(compare_page, "MAX_CASES", 1)
+    monkeypatch.setattr(compare_page, "MAX_LISTED", 1)
+    page = compare_page.render(found)
+    assert "2 more cases are left out" in page and 'id="c2-title">fork with bookworm' in page
+    assert "and 2 more cases without a counterpart" in page
+
+
+def test_sources_are_linked_in_the_version_of_the_side(tmp_path: Path) -> None:
+    page = compare_page.render(compared(*two_kernels(tmp_path)))
+    assert "/linux/v6.1/source/mm/old.c" in page and "/linux/v6.12/source/mm/new.c" in page
 
 
 def test_json_is_as_published(shown: Comparison, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hostile_run import BAD, hostile
 from synthetic_run import FAILED, GREW, PAGE, Builder, Map, brk, heap
 
 from orchestrator.inspection.moment import Run
-from orchestrator.model import Ending, Evidence
+from orchestrator.model import Ending, Evidence, Operand
 from orchestrator.report import results
 from orchestrator.report.html import address_space, embed, page, pictures, stack_growth
 from orchestrator.report.html.excerpts import Excerpts
@@ -183,6 +184,39 @@ def test_the_page_stays_below_its_budget_and_says_what_it_left_out(
     assert f"lab report {tmp_path}/runs/brk-4 --html FILE" in html
     failed = html[html.index('id="c5"') :]
     assert 'data-picture="address_space"' in failed, "what failed is shown whole before what passed"
+
+
+def test_many_findings_make_no_large_page(tmp_path: Path) -> None:
+    """Those that failed have their values, the others are named or counted; all counts add up."""
+    built = brk(tmp_path / "run")
+    wide = "\u6f22" * 100  # three bytes each
+    operands = (Operand(wide, wide, (Evidence("evidence/01-grown/proc/214/smaps", 41, wide),)),)
+    passed = [replace(GREW, id=f"passed-{number}", because=wide, operands=operands) for number in range(4000)]
+    built.record.findings = [*passed, *(replace(FAILED, id=f"failed-{number}") for number in range(3))]
+    built.directory.save(built.record)
+    html = page.render(of_run(built.record, built.directory.path))
+    assert len(html.encode()) < page.BUDGET
+    shown = re.findall(r'<span class="id">([\w-]+)</span>', html)
+    assert shown[:3] == ["failed-0", "failed-1", "failed-2"] and 100 < len(shown) < 2000
+    named = len(re.findall(r"<li><span class=\"badge is-pass\"[^\n]*</span> passed-\d+ ", html))
+    more = re.search(r"(\d+) more findings are not even named here", html)
+    assert more and len(shown) + named + int(more[1]) == 4003
+    assert f"the values of {4003 - len(shown)} findings are left out" in html
+    assert 'data-picture="address_space"' in html
+
+
+def test_many_cases_make_no_large_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(60):
+        built = brk(tmp_path / "runs" / f"brk-{number:02}")
+        built.record.findings = [FAILED if number == 59 else replace(GREW, because="\u6f22" * 3000)]
+        built.record.case |= {"scenario": f"brk-{number}"}
+        built.directory.save(built.record)
+    monkeypatch.setattr(page, "BUDGET", len(page.render(results.Results("", tmp_path, ())).encode()) + 150_000)
+    html = page.render(results.read([tmp_path / "runs"]))
+    assert len(html.encode()) < page.BUDGET
+    assert html.count('<details class="case"') == 60
+    assert html.count("the rest of this case is left out") > 0
+    assert 'data-picture="address_space"' in html[html.index('id="c59"') :]
 
 
 def test_a_damaged_record_is_rendered(tmp_path: Path) -> None:

@@ -217,12 +217,14 @@ def statements(scenarios: Iterable[str]) -> dict[str, str]:
 
 
 def claim_rows(findings: Iterable[Finding], known: Mapping[str, str]) -> list[ClaimRow]:
-    """One row for each claim, with its worst outcome; in the scenario's order. ``known``: their statements."""
+    """One row for each claim, with its worst outcome; the worst first, else in the scenario's order. ``known``: their
+    statements."""
     by_claim: dict[str, list[Finding]] = {}
     for finding in findings:
         by_claim.setdefault(finding.claim or "(no claim)", []).append(finding)
-    return [ClaimRow(claim, mark(ordered(found)[0].outcome), _says(found), known.get(claim, ""))
-            for claim, found in by_claim.items()][:MAX_ROWS]  # fmt: skip
+    worst = {claim: ordered(found)[0].outcome for claim, found in by_claim.items()}
+    return [ClaimRow(claim, mark(worst[claim]), _says(by_claim[claim]), known.get(claim, ""))
+            for claim in sorted(by_claim, key=lambda claim: ORDER.index(worst[claim]))]  # fmt: skip
 
 
 def _says(findings: list[Finding]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import escape
+
 from orchestrator.model import Evidence, Finding
 from orchestrator.report.story import content_of
 from orchestrator.report.text import clean
@@ -16,6 +18,7 @@ HEAD = 8  # lines kept of a file that is cited as a whole
 MAX_LINE = 240  # characters of a line
 MAX_FILES = 400  # of one case
 MAX_LINES = 4000  # of one case, all files together
+MAX_BYTES = 500_000  # the same, as they stand on a page
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,12 @@ class Excerpts:
             wanted.setdefault(evidence.file, set()).add(evidence.line)
         self.left_out = max(len(wanted) - MAX_FILES, 0)  # files
         files = sorted(wanted)[:MAX_FILES]
-        room = MAX_LINES
+        lines, size = MAX_LINES, MAX_BYTES
         found = []
         for index, file in enumerate(files):
-            one = _excerpt(f"e-{case}-{index}", directory, file, wanted[file], room)
-            room -= len(one.lines)
+            one = _excerpt(f"e-{case}-{index}", directory, file, wanted[file], lines, size)
+            lines -= len(one.lines)
+            size -= sum(map(_bytes, one.lines))
             found.append(one)
         self.all = tuple(found)
         self._places = {one.file: (one, frozenset(line.number for line in one.lines)) for one in found}
@@ -85,7 +89,7 @@ def cited(findings: Iterable[Finding]) -> list[Evidence]:
     return [evidence for finding in findings for operand in finding.operands for evidence in operand.evidence]
 
 
-def _excerpt(anchor: str, run: RunDirectory | None, file: str, wanted: set[int], room: int) -> Excerpt:
+def _excerpt(anchor: str, run: RunDirectory | None, file: str, wanted: set[int], room: int, size: int) -> Excerpt:
     if run is None or not safe(file):
         return Excerpt(anchor, file, 0, (), "not a file of this run")
     try:
@@ -96,11 +100,21 @@ def _excerpt(anchor: str, run: RunDirectory | None, file: str, wanted: set[int],
         return Excerpt(anchor, file, 0, (), "is not text; it lies in the run directory")
     every = text.removesuffix("\n").split("\n") if text else []
     numbers = sorted(_around(wanted, len(every)))
-    kept = numbers[: max(room, 0)]
+    kept = []
+    for number in numbers[: max(room, 0)]:
+        size -= _bytes(Line(number, clean(every[number - 1], MAX_LINE), False))
+        if size < 0:
+            break
+        kept.append(number)
     trouble = "" if every else "is empty, or not there"
     if len(kept) < len(numbers):
         trouble = f"{len(numbers) - len(kept)} more cited lines are in the run directory only"
     return Excerpt(anchor, file, len(every), tuple(_lines(every, kept, wanted)), trouble)
+
+
+def _bytes(line: Line) -> int:
+    """About how many bytes a line takes on a page."""
+    return 70 + len(escape(line.text).encode())
 
 
 def _around(wanted: set[int], total: int) -> set[int]:

@@ -45,10 +45,11 @@ def render(ledger: Ledger) -> str:
     kernels: dict[str, list[str]] = {}
     for pair in ledger.pairs:
         kernels.setdefault(pair.kernel, []).append(pair.glibc)
+    data = ledger_data.data(ledger)
     body = shell.render(
         "ledger.html", ledger=ledger, topics=topics, kernels=kernels, marks=MARKS, meaning=MEANING, levels=LEVELS,
         prose=shell.prose,
-        counts=ledger.count(), counted=words.counted(ledger), data=embed.data(ledger_data.data(ledger)),
+        counts=ledger.count(), counted=words.counted(ledger), data=embed.data(data), left=data["left"],
         seen=plural(len(ledger.pairs), "pair") + " of kernel and glibc", runs=plural(len(ledger.runs), "run"),
     )  # fmt: skip
     return shell.document("The ledger", body, (), ("ledger.css",), ("ledger.js",))

@@ -2,21 +2,23 @@
 
 Pure: it reads the run directories that the results name, and what the claims state from the lab's own catalogue. The
 file stays below ``BUDGET``: of many cases those that did not pass come first with their pictures, then as many others
-as there is room for. What is left out is said, and how to get it.
+as there is room for; of many findings those that did not pass have their values first. What is left out is counted and
+said, and how to get it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from orchestrator.inspection.moment import Run
 from orchestrator.model import Evidence, Finding, Outcome
 from orchestrator.report.html import case, embed, shell
-from orchestrator.report.html.excerpts import Excerpts, cited
+from orchestrator.report.html.excerpts import MAX_BYTES, Excerpts, cited
 from orchestrator.report.html.pictures import Drawn, drawn, scripts, styles
 from orchestrator.report.html.sources import linked
 from orchestrator.report.results import CaseResult, Results, Verdict
@@ -24,7 +26,12 @@ from orchestrator.rundir import RunDirectory
 
 BUDGET = 2_500_000  # bytes of the whole file
 PICTURES_BUDGET = 1_800_000  # bytes of the pictures' data of one case
+FINDINGS_BUDGET = 500_000  # bytes of the findings that a case shows in full
+REST = 150_000  # bytes of a case's other parts: its facts, its record, findings by name
 MAX_BRIEF = 12  # findings that did not pass which a case without pictures shows in full
+BRIEF_BUDGET = 40_000  # bytes of these
+MAX_NAMED = 600  # findings that are only named
+MAX_CLAIMS = 200
 MAX_STEPS = 500  # checkpoints of a case that can be stepped through; no picture has more
 MAX_CASES = 1000
 AMONG = 3  # level of the heading of a case among others
@@ -42,24 +49,37 @@ class Section:
     excerpts: Excerpts
     shown: tuple[Finding, ...]  # in full
     brief: tuple[Finding, ...]  # by name only
-    whole: bool  # nothing is left out
+    whole: bool  # with its pictures and record
+    left: int = 0  # findings that are not even named
     first: int = 0  # which checkpoint is shown first
 
 
 def render(results: Results) -> str:
     """The page as one HTML file."""
     alone = len(results.cases) == 1 and not results.matrices
-    cases = results.cases[:MAX_CASES]
+    cases = _kept(results.cases)
     known = case.statements(one.scenario for one in cases)
+    def around(parts: list[Markup], nav: list[shell.Link]) -> str:
+        body = shell.render("results.html", results=results, alone=alone, parts=parts, table=_overview(cases),
+                            left=len(results.cases) - len(cases), verdicts=_verdicts(results),
+                            mark=case.mark)  # fmt: skip
+        return shell.document(f"{results.title}: qemu-lab", body, nav, styles(), scripts())
+
     if alone:
         section = _whole(cases[0], "c0", 1)
-        parts, nav = [_html(section, known)], _contents(section)
-    else:
-        parts = _fitted(cases, known)
-        nav = [shell.Link("overview", "Overview"), shell.Link("cases", "Cases")]
-    body = shell.render("results.html", results=results, alone=alone, parts=parts, table=_overview(cases),
-                        left=len(results.cases) - len(cases), verdicts=_verdicts(results), mark=case.mark)  # fmt: skip
-    return shell.document(f"{results.title}: qemu-lab", body, nav, styles(), scripts())
+        return around([_html(section, known)], _contents(section))
+    nav = [shell.Link("overview", "Overview"), shell.Link("cases", "Cases")]
+    return around(_fitted(cases, known, BUDGET - _bytes(around([], nav))), nav)
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
+
+def _kept(cases: Sequence[CaseResult]) -> list[CaseResult]:
+    """As many cases as a page has, in their order: those that did not pass before others."""
+    order = sorted(range(len(cases)), key=lambda number: cases[number].verdict is Verdict.PASS)
+    return [cases[number] for number in sorted(order[:MAX_CASES])]
 
 
 def _contents(section: Section) -> list[shell.Link]:
@@ -72,33 +92,76 @@ def _contents(section: Section) -> list[shell.Link]:
     ]
 
 
-def _fitted(cases: Iterable[CaseResult], known: Mapping[str, str]) -> list[Markup]:
-    """Every case in brief, and in full while the file has room: first those which did not pass."""
-    found = list(enumerate(cases))
-    parts = [_html(_brief(one, f"c{index}"), known) for index, one in found]
-    room = BUDGET - sum(map(len, parts)) - len(shell.document("", Markup(), (), styles(), scripts()))
-    misfits = 0
-    for index, one in sorted(found, key=lambda item: item[1].verdict is Verdict.PASS):
-        whole = _html(_whole(one, f"c{index}", AMONG), known)
-        cost = len(whole) - len(parts[index])
-        if cost > room:
-            misfits += 1
-            if misfits == MAX_MISFITS:
-                break
-            continue
-        parts[index], room = whole, room - cost
+def _fitted(cases: Sequence[CaseResult], known: Mapping[str, str], room: int) -> list[Markup]:
+    """Every case in a line, and in brief or in full while there is room: first those which did not pass."""
+    parts = [_line(one, f"c{index}") for index, one in enumerate(cases)]
+    room -= sum(map(_bytes, parts))
+    levels: tuple[Callable[[CaseResult, str], Section], ...] = (_brief, lambda one, anchor: _whole(one, anchor, AMONG))
+    for passed in (False, True):
+        chosen = [index for index, one in enumerate(cases) if (one.verdict is Verdict.PASS) == passed]
+        for made in levels:
+            misfits = 0
+            for index in chosen:
+                better = _html(made(cases[index], f"c{index}"), known)
+                cost = _bytes(better) - _bytes(parts[index])
+                if cost <= room:
+                    parts[index], room = better, room - cost
+                elif (misfits := misfits + 1) == MAX_MISFITS:
+                    break
     return parts
 
 
+def _line(one: CaseResult, anchor: str) -> Markup:
+    return shell.render("line.html", id=anchor, result=one, verdict=case.mark(one.verdict, one.word),
+                        counts=one.counted)  # fmt: skip
+
+
 def _whole(one: CaseResult, anchor: str, level: int) -> Section:
+    findings = case.ordered(one.findings)
+    shown, brief = _chosen(findings, FINDINGS_BUDGET)
     pictures: tuple[Drawn, ...] = ()
     first = 0
     if one.record is not None and one.directory is not None:
         run = Run(RunDirectory(one.directory), one.record)
-        pictures, first = drawn(run, PICTURES_BUDGET), _first(run)
-    findings = tuple(case.ordered(one.findings))
-    wanted = [*cited(findings), *(line for picture in pictures for line in picture.wants)]
-    return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), findings, (), True, first)
+        alone = BUDGET - _frame() - REST - sum(map(_weight, shown)) - min(MAX_BYTES, _AROUND * len(cited(shown)))
+        pictures = drawn(run, PICTURES_BUDGET if level == AMONG else min(PICTURES_BUDGET, alone))
+        first = _first(run)
+    wanted = [*cited(shown), *(line for picture in pictures for line in picture.wants)]
+    return Section(anchor, one, level, pictures, _excerpts(anchor, one, wanted), shown, brief[:MAX_NAMED], True,
+                   max(len(brief) - MAX_NAMED, 0), first)  # fmt: skip
+
+
+_AROUND = 1000  # bytes of a cited line with those around it, as they mostly are
+
+
+@cache
+def _frame() -> int:
+    """The bytes of a page without anything in it."""
+    return _bytes(shell.document("", Markup(), (), styles(), scripts()))
+
+
+def _chosen(findings: Sequence[Finding], room: int, most: int | None = None) -> \
+        tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """(findings that are shown in full, the others), each in their order."""
+    shown: list[Finding] = []
+    rest: list[Finding] = []
+    for one in findings:
+        weight = _weight(one)
+        if weight > room or len(shown) == most:
+            rest.append(one)
+        else:
+            shown.append(one)
+            room -= weight
+    return tuple(shown), tuple(rest)
+
+
+def _weight(one: Finding) -> int:
+    """About how many bytes a finding in full takes."""
+    texts = [one.message, one.because, one.source, one.source, one.when, one.check, *[one.id] * 4]
+    lines = [evidence for operand in one.operands for evidence in operand.evidence[:6]]
+    texts += [text for operand in one.operands for text in (operand.text, operand.value, operand.remark)]
+    written = sum(min(len(escape(text).encode()), shell.MAX_TEXT * 6) for text in texts if isinstance(text, str))
+    return 900 + written + 130 * len(one.operands) + sum(90 + 2 * len(str(line.file)) for line in lines)
 
 
 def _first(run: Run) -> int:
@@ -109,9 +172,12 @@ def _first(run: Run) -> int:
 
 def _brief(one: CaseResult, anchor: str) -> Section:
     findings = case.ordered(one.findings)
-    shown = tuple(finding for finding in findings if finding.outcome is not Outcome.PASS)[:MAX_BRIEF]
-    rest = tuple(findings[len(shown) :])
-    return Section(anchor, one, AMONG, (), _excerpts(anchor, one, cited(shown)), shown, rest, False)
+    failed = [finding for finding in findings if finding.outcome is not Outcome.PASS]
+    shown, others = _chosen(failed, BRIEF_BUDGET, MAX_BRIEF)
+    rest = (*others, *findings[len(failed) :])
+    most = MAX_NAMED // 10
+    return Section(anchor, one, AMONG, (), _excerpts(anchor, one, cited(shown)), shown, rest[:most], False,
+                   max(len(rest) - most, 0))  # fmt: skip
 
 
 def _excerpts(anchor: str, one: CaseResult, wanted: Iterable[Evidence]) -> Excerpts:
@@ -121,11 +187,13 @@ def _excerpts(anchor: str, one: CaseResult, wanted: Iterable[Evidence]) -> Excer
 def _html(section: Section, known: Mapping[str, str]) -> Markup:
     result = section.result
     record = result.record
+    claims = case.claim_rows(result.findings, known)
+    most = MAX_CLAIMS if section.whole else MAX_CLAIMS // 10
     return shell.render(
         "case.html", case=section, result=result, h=section.level, mark=case.mark,
         verdict=case.mark(result.verdict, result.word), alarm=case.alarm(result), subject=case.subject(result),
         summary=record.case.get("summary", "") if record else "", counts=result.counted,
-        facts=case.facts(result), claims=case.claim_rows(result.findings, known),
+        facts=case.facts(result), claims=claims[:most], claims_left=max(len(claims) - most, 0),
         paper=case.paper(record, result.directory) if record and section.whole else None,
         messages=record.messages if record else [], left_out=record.left_out if record else {},
         unseen=max(len(record.checkpoints) - MAX_STEPS, 0) if record else 0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ class Link:
     text: str
 
 
+@cache
 def environment() -> Environment:
-    """Jinja with our templates. Every text that a template prints is cleaned, then escaped."""
+    """Jinja with our templates, each compiled once. Every text that a template prints is cleaned, then escaped."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=_harmless,

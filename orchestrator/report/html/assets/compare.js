@@ -14,7 +14,8 @@ lab.picture("compare", (host, data) => {
   const on = el("button", { type: "button", "aria-label": "Next checkpoint", onclick: () => go(step + 1) }, "→");
   const next = el("button", { type: "button", onclick: () => go(differing()) }, "Next that differs");
   const stage = el("div", { class: "compare" });
-  host.append(el("div", { class: "stepper" }, back, el("label", {}, "Checkpoint ", select), on, next), stage);
+  const left = el("p", { class: "muted" });
+  host.append(el("div", { class: "stepper" }, back, el("label", {}, "Checkpoint ", select), on, next), stage, left);
   const figures = lab.table(host, "", ["row", ...data.sides.flatMap((side) =>
     [{ title: `${side}: bytes`, number: true }, { title: `${side}: resident`, number: true }, `${side}: what`])], []);
 
@@ -45,6 +46,10 @@ lab.picture("compare", (host, data) => {
     const width = Math.max(stage.clientWidth || 1100, 320);
     stage.replaceChildren(...[["Address space", one.space], ["Chunks of malloc", one.heap]]
       .filter(([, rows]) => rows.length).map(([title, rows]) => panel(title, rows, width, one.name)));
+    const missing = [[one.left, "rows of this checkpoint"], [data.left, "checkpoints"]].filter(([count]) => count);
+    left.hidden = !missing.length;
+    left.textContent = `Not drawn: ${missing.map(([count, what]) => `${count} ${what}`).join(", ")}. `
+      + "What differs comes first; the run directories have all.";
     figures.update([...one.space, ...one.heap].map((row) => [row.name, ...row.bars.flatMap((bar) =>
       (bar ? [bar.size, bar.part === null ? "" : bar.part, bar.says] : ["", "", "not there"]))]),
       `Figures at ${one.name}`);

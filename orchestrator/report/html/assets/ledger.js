@@ -145,7 +145,8 @@
       how && how.when ? line("This form holds when", el("code", {}, how.when)) : null,
       how && how.source.length ? line("Source:", how.source.map(link)) : null,
       how ? line("Level of evidence:", how.levels || "none") : null,
-      operands.length ? values(proof, operands, data) : null,
+      operands ? (operands.length ? values(proof, operands, data) : null)
+        : line("Values and evidence:", "left out, as the page is large enough; run.json of the run has them"),
       line("Run:", el("code", {}, data.texts[run] || "the ledger was read from a file that names no run")));
   }
 
