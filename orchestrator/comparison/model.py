@@ -20,6 +20,7 @@ class Topic(StrEnum):
     ENDING = "how the run ended"
     FINDING = "finding"
     VALUE = "value in a finding"
+    COST = "cost"
     CHECKPOINT = "checkpoint"
     MAPPING = "mapping"
     RESIDENT = "resident memory"
@@ -107,6 +108,11 @@ class Difference:
     also: tuple[str, ...] = ()  # further claims whose findings speak of it
     reasons: tuple[Reason, ...] = ()
     evidence: tuple[tuple[str, Evidence], ...] = ()  # a line for each side that has one: its letter, the line
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether a reason is missing. A cost is what was asked for: the work that each side does."""
+        return not self.reasons and self.topic is not Topic.COST
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def _rows(one: Difference, letters: Sequence[str], common: words.Shared | None =
 
 def _why(one: Difference, sides: int) -> str:
     if not one.reasons:
-        return "**unexplained**"
+        return "**unexplained**" if one.unexplained else words.costs(one)
     return "<br>".join(
         f"{'' if len(why.sides) == sides else ', '.join(why.sides) + ': '}{_prose(why.because)}"
         f"{f' *{_prose(why.source)}*' if why.source else ''}" for why in one.reasons)  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from orchestrator.comparison.model import Comparison, Difference, Matched, Reason
+from orchestrator.comparison.model import Comparison, Difference, Matched, Reason, Topic
 from orchestrator.report import compare_words as words
-from orchestrator.report.text import Paint, clean, plural, wrap
+from orchestrator.report.text import Paint, clean, cut, pad, plural, wrap
 
 SPOTS, LINES, LIMIT = 3, 3, 4000  # groups of places, lines of a value, characters of a text; all with ``verbose``
 
@@ -63,9 +63,23 @@ class _Page:
         yield f"  {self.paint(clean(claim) or 'no claim speaks of', 'bold')}"
         if statement:
             yield from self.said(statement, "    ")
-        for place, one in enumerate(differences):
-            told = place > 0 and differences[place - 1].reasons == one.reasons and bool(one.reasons)
+        yield from self.costs([one for one in differences if one.topic is Topic.COST])
+        others = [one for one in differences if one.topic is not Topic.COST]
+        for place, one in enumerate(others):
+            told = place > 0 and others[place - 1].reasons == one.reasons and bool(one.reasons)
             yield from self.difference(one, again=told)
+
+    def costs(self, differences: Sequence[Difference]) -> Iterator[str]:
+        """A line for each window whose instructions were counted."""
+        if not differences:
+            return
+        rows = [(clean(one.what, 64), *(value or "-" for value in one.spots[0].values), words.costs(one))
+                for one in differences]  # fmt: skip
+        rows.insert(0, ("cost in instructions", *self.letters, ""))
+        wide = [max(_columns(row[place]) for row in rows) for place in range(len(rows[0]))]
+        for row in rows:
+            cells = [pad(row[0], wide[0]), *(f"{cell:>{wide[place]}}" for place, cell in enumerate(row[1:], 1))]
+            yield cut("    " + "  ".join(cells).rstrip(), self.width)
 
     def difference(self, one: Difference, common: words.Shared | None = None, *,
                    again: bool = False) -> Iterator[str]:

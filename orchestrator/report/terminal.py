@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.costs import NOT_MODELLED, costs, count
 from orchestrator.model import OWN_CHECK, Ending, Evidence, Finding, Operand, Outcome
 from orchestrator.names import signal_name
 from orchestrator.report import terminal_map, terminal_story
-from orchestrator.report.costs import NOT_MODELLED, costs, count
 from orchestrator.report.results import settings_words
 from orchestrator.report.story import Moment, moments, tail
 from orchestrator.report.text import PAGE, Paint, clean, columns, cut, flow, pad, plural, seconds, wrap

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from synthetic_run import Builder
 
+from orchestrator import costs
 from orchestrator.inspection.moment import Run
 from orchestrator.observations import Observations
 from orchestrator.observed import ObservationError
-from orchestrator.report import costs, terminal
+from orchestrator.report import terminal
 from orchestrator.report.html import cost
 from orchestrator.report.story import moments
 

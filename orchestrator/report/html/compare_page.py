@@ -133,7 +133,7 @@ def _drawn(case: Matched, letters: Sequence[str]) -> tuple[dict[str, Any], str] 
 
 
 def _unexplained(differences: Sequence[Difference]) -> int:
-    return sum(not one.reasons for one in differences)
+    return sum(one.unexplained for one in differences)
 
 
 def _linked(reason: Reason, runs: Mapping[str, Sequence[Member]]) -> list[Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.costs import NOT_MODELLED, costs
 from orchestrator.inspection.moment import Run
-from orchestrator.report.costs import NOT_MODELLED, costs
 from orchestrator.report.story import moments
 from orchestrator.report.text import clean
 

@@ -16,6 +16,12 @@ lab.picture("compare", (host, data) => {
   const stage = el("div", { class: "compare" });
   const left = el("p", { class: "muted" });
   host.append(el("div", { class: "stepper" }, back, el("label", {}, "Checkpoint ", select), on, next), stage, left);
+  const priced = el("div", { class: "compare" });
+  if (data.costs.length) {
+    host.prepend(priced);
+    lab.table(host, "Cost in instructions", ["window", ...data.sides.map((side) => ({ title: side, number: true }))],
+      data.costs.map((row) => [row.name, ...row.counts.map(number)]));
+  }
   const figures = lab.table(host, "", ["row", ...data.sides.flatMap((side) =>
     [{ title: `${side}: bytes`, number: true }, { title: `${side}: resident`, number: true }, `${side}: what`])], []);
 
@@ -123,11 +129,60 @@ lab.picture("compare", (host, data) => {
     return text.length > length ? `${text.slice(0, Math.max(length - 1, 4))}…` : text;
   }
 
+  /* ---- costs: the windows with a bar for each side, by the logarithm of the instructions */
+
+  function number(count) {
+    return count === null ? "–" : count.toLocaleString("en").replaceAll(",", "\u00a0");
+  }
+
+  function change(counts) {
+    if (counts.length !== 2 || counts.includes(null) || !counts[0] || counts[0] === counts[1]) return "";
+    const share = 100 * (counts[1] / counts[0] - 1);
+    return `, ${share > 0 ? "+" : "−"}${Math.abs(share) < 10 ? Math.abs(share).toFixed(1) : Math.round(Math.abs(share))} %`;
+  }
+
+  function costs() {
+    const BAR = 13;
+    const width = Math.max(priced.clientWidth || 1100, 320);
+    const names = Math.min(30 + 7 * Math.max(...data.costs.map((row) => row.name.length)), width * 0.4);
+    const most = Math.max(...data.costs.flatMap((row) => row.counts.map((count) => count || 0)), 10);
+    const decades = Math.ceil(Math.log10(most));
+    const room = width - names - 150;
+    const scale = (count) => (count ? Math.max(room * Math.log10(count + 1) / decades, 1) : 0);
+    const row = BAR * data.sides.length + 8;
+    const top = 46;
+    const height = top + data.costs.length * row + 4;
+    const drawn = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
+      "aria-label": `Cost in instructions: ${data.costs.filter((one) => one.differs).length} of ${data.costs.length} `
+        + "windows differ" });
+    drawn.append(svg("text", { x: 0, y: 18, class: "title" }, "Cost in instructions"));
+    for (let power = 0; power <= decades; power += Math.ceil(decades * 70 / Math.max(room, 1))) {
+      const x = names + room * power / decades;
+      drawn.append(svg("line", { x1: x, x2: x, y1: top - 8, y2: height - 4, class: "grid" }),
+        svg("text", { x, y: top - 14, class: "tick" }, number(10 ** power)));
+    }
+    data.costs.forEach((one, place) => {
+      const y = top + place * row;
+      drawn.append(svg("text", { x: 14, y: y + row / 2 + 1, class: one.differs ? "name differs" : "name" }, one.name));
+      if (one.differs) drawn.append(svg("text", { x: 0, y: y + row / 2 + 1, class: "mark" }, "≠"));
+      one.counts.forEach((count, side) => {
+        const low = y + side * BAR;
+        const says = `${data.sides[side]} ${number(count)}${side === 1 ? change(one.counts) : ""}`;
+        drawn.append(svg("rect", { x: names, y: low + 1, width: scale(count), height: BAR - 2, class: `cost-side side-${side % 4}` }),
+          svg("text", { x: names + scale(count) + 6, y: low + BAR - 2, class: one.differs ? "small differs" : "small" },
+            says));
+      });
+    });
+    priced.replaceChildren(drawn);
+  }
+
   let last = 0;
   new ResizeObserver(() => {
     if (Math.abs(stage.clientWidth - last) < 8) return;
     last = stage.clientWidth;
+    if (data.costs.length) costs();
     draw();
   }).observe(stage);
+  if (data.costs.length) costs();
   draw();
 });

@@ -5,10 +5,11 @@ Pure. A window is named by guest/lab.h's lab_cost_end() or lab_cost_note(); its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from orchestrator.report.story import Moment
+from orchestrator.model import Checkpoint
 from orchestrator.rundir import RunRecord
 
 PREFIX = "cost."
@@ -37,7 +38,19 @@ class Cost:
         return self.name.partition(".")[0]
 
 
-def costs(record: RunRecord, found: Iterable[Moment]) -> list[Cost]:
+class Noted(Protocol):
+    """A checkpoint with what the program reported before it, key and value of each line."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint."""
+
+    @property
+    def notes(self) -> Sequence[tuple[str, str]]:
+        """The lines of its file notes."""
+
+
+def costs(record: RunRecord, found: Iterable[Noted]) -> list[Cost]:
     """In the order in which they were noted; none where nothing was counted."""
     if not record.deterministic:
         return []
