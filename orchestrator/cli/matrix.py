@@ -67,6 +67,7 @@ def matrix(
     ktap: options.Ktap = None,
     html: options.Html = None,
     markdown: options.Markdown = None,
+    github: options.Github = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for each case.")] = None,
     qemu: options.Qemu = None,
     modules: options.Modules = None,
@@ -91,7 +92,7 @@ def matrix(
     from orchestrator.matrix import shard as shards
     from orchestrator.matrix.record import Options
 
-    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
+    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown, github=github)
     outputs.check()
     if resume is not None:
         _refuse_others(context)

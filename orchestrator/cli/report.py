@@ -28,6 +28,7 @@ def report(
     ktap: options.Ktap = None,
     html: options.Html = None,
     markdown: options.Markdown = None,
+    github: options.Github = None,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="Of one run: checks, values, sources of passing findings, and all VMAs."),
@@ -37,7 +38,7 @@ def report(
     from orchestrator.cli.outputs import Outputs
     from orchestrator.report import results
 
-    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
+    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown, github=github)
     outputs.check()
     found = results.read(directories)
     outputs.write(lambda: found)
