@@ -70,7 +70,7 @@ def test_after_a_silence_it_says_how_far_it_is() -> None:
             until(lambda times=times: out.getvalue().count("\n") == times)  # type: ignore[misc]
         live(progress.Event("end", "fetching", seconds=152))
     assert out.getvalue().splitlines() == [
-        "fetching ...", "fetching ... 1 min 31 s  2 of 9 packages", "fetching ... 2 min 32 s  3 of 9 packages",
+        "fetching ...", "fetching ... 91.0 s  2 of 9 packages", "fetching ... 2 min 32 s  3 of 9 packages",
         "fetching: 2 min 32 s"]  # fmt: skip
 
 
