@@ -125,7 +125,8 @@ def cut(record: MatrixRecord, named: Mapping[str, Scenario], wanted: Shard, piec
     own = shard.split(costs, wanted.count)[wanted.number - 1]
     record.cases = record.cases[own.start : own.stop]
     if not record.cases:
-        progress.note(f"shard {wanted} is empty: there are {record.shard.cases} cases; nothing is run")
+        cases = "1 case" if record.shard.cases == 1 else f"{record.shard.cases} cases"
+        progress.note(f"shard {wanted} is empty: the matrix has {cases}; nothing is run")
 
 
 def renew(record: MatrixRecord, fingerprints: Mapping[str, str], directory: MatrixDirectory) -> None:

@@ -219,6 +219,7 @@ def test_a_shard_that_failed_and_one_that_is_missing(tmp_path: Path) -> None:
 def test_of_itself_a_shard_is_whole(tmp_path: Path) -> None:
     found = results.read([shards(tmp_path)[1]], whole=False)
     assert found.exit_code == 0 and len(found.cases) == 2 and not found.notes
+    assert found.title == "shard 2/3: 2 scenarios on 2 pairs of kernel and userland"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_an_empty_shard(tmp_path: Path) -> None:
     folders = shards(tmp_path, 8)
     found = results.read([folders[7]], whole=False)
     assert found.exit_code == 0 and found.word == "SKIP"
-    assert "the shard is empty: there are 6 cases" in junit.render(found)
+    assert "the shard is empty: the matrix has 6 cases" in junit.render(found)
     assert results.read([tmp_path]).exit_code == 0 and len(results.read([tmp_path]).cases) == 6
     assert results.read(folders[6:]).exit_code == 3, "of the others nothing is there"
     table = matrix_table.render(MatrixDirectory(folders[7]).load(), folders[7])
@@ -308,7 +309,7 @@ def test_an_empty_shard_is_told_when_it_is_planned(tmp_path: Path) -> None:
     said: list[str] = []
     with progress.listening(lambda event: said.append(event.what)):
         assert not cut(tmp_path, 7, 7).cases and cut(tmp_path, 6, 7).cases
-    assert said == ["shard 7/7 is empty: there are 6 cases; nothing is run"]
+    assert said == ["shard 7/7 is empty: the matrix has 6 cases; nothing is run"]
 
 
 def test_the_table_of_a_shard_has_what_is_its_own(tmp_path: Path) -> None:

@@ -50,7 +50,10 @@ def read(paths: Sequence[Path], *, whole: bool = True) -> Results:
         cases, notes = cases + lost, more + notes
     if not cases:
         cases = [case for matrix in shelf.matrices for case in shards.alone(*matrix)]
-    return Results(_title(cases, shelf.matrices), paths[0] if len(paths) == 1 else Path(), tuple(_apart(cases)),
+    title = _title(cases, shelf.matrices)
+    if not whole:
+        title = "".join(f"shard {one.shard.name}: " for _, one in shelf.matrices if one.shard) + title
+    return Results(title, paths[0] if len(paths) == 1 else Path(), tuple(_apart(cases)),
                    min((case.started for case in cases if case.started), default=""), shelf.seconds,
                    ", ".join(sorted(shelf.labs)), tuple(shelf.matrices), tuple(notes))  # fmt: skip
 

@@ -43,7 +43,7 @@ def alone(folder: Path, record: MatrixRecord) -> list[CaseResult]:
     if record.shard is None or record.cases:
         return []
     name = f"shard {record.shard.name}"
-    said = f"the shard is empty: there are {plural(record.shard.cases, 'case')}"
+    said = f"the shard is empty: the matrix has {plural(record.shard.cases, 'case')}"
     return [CaseResult(name, name, "?", "?", folder, None, Verdict.SKIP, said)]
 
 
