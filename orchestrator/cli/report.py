@@ -13,6 +13,8 @@ _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
     "Report what is in DIR, as it was found when it ran: nothing is run, or evaluated again (`lab check` does that).",
     "What was planned and never ran, and what can't be read, is shown as that. The same case found twice counts once, "
     "the newest.",
+    "Shards of one matrix (`lab matrix --shard`) are put together: a shard that is missing, or is of another version, "
+    "lock or selection, is said, and is no success.",
     "Without an option the report is on the terminal. --json is run.json of one run, matrix.json of one matrix, else a "
     "document of all cases.",
     "Exit code: that of the worst case, in the order 130, 4, 5, 1, 3, 2, 0.",

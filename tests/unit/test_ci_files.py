@@ -63,6 +63,13 @@ def test_every_input_is_used_and_described() -> None:
         assert f"`{name}`" in guide
 
 
+def test_what_is_restored_is_what_is_saved() -> None:
+    restore, save = (step for step in steps(ACTION) if "actions/cache" in step.get("uses", ""))
+    assert restore["uses"].startswith("actions/cache/restore@") and save["uses"].startswith("actions/cache/save@")
+    assert (restore["with"]["path"], restore["with"]["key"]) == (save["with"]["path"], save["with"]["key"])
+    assert "always()" in save["if"], "actions/cache alone saves nothing where a later step fails"
+
+
 def test_every_variable_of_the_template_is_used() -> None:
     text = SCRIPT.read_text() + GITLAB.read_text().partition(".qemu-lab-base:")[2]
     for job in load(GITLAB).values():

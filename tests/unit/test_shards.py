@@ -20,7 +20,8 @@ from orchestrator.matrix.record import MatrixDirectory, MatrixRecord, Options, S
 from orchestrator.matrix.selection import Pair
 from orchestrator.matrix.shard import BOOT, Cost, Shard
 from orchestrator.model import Scenario
-from orchestrator.report import junit, matrix_table, results, results_terminal
+from orchestrator.report import junit, ktap, markdown, matrix_table, results, results_json, results_terminal
+from orchestrator.report.html import page
 from orchestrator.report.results import Results, Verdict
 
 
@@ -299,6 +300,8 @@ def test_an_empty_shard(tmp_path: Path) -> None:
     assert "the shard is empty: the matrix has 6 cases" in junit.render(found)
     assert results.read([tmp_path]).exit_code == 0 and len(results.read([tmp_path]).cases) == 6
     assert results.read(folders[6:]).exit_code == 3, "of the others nothing is there"
+    for render in (ktap.render, markdown.render, page.render, results_json.render):
+        assert "the shard is empty: the matrix has 6 cases" in render(found)
     table = matrix_table.render(MatrixDirectory(folders[7]).load(), folders[7])
     assert table.startswith("SKIP  shard 8/8, 0 of 6 cases: ")
 
