@@ -113,7 +113,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
 def evaluate(scenario: Scenario, run: Observations) -> list[Finding]:
     """Every expectation's finding, in the scenario's order, then those for checkpoints not reached."""
     if scenario.plain:
-        return [_plain(run)]
+        return [_plain(run), *(_expectation(expectation, run) for expectation in scenario.expectations)]
     missing = _needs(scenario, run)
     if missing is not None:
         outcome, reason = missing

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator import fingerprint, host, inspector, recording, resources, scenario, session
+from orchestrator import dry_run, fingerprint, host, inspector, recording, resources, scenario, session
 from orchestrator.errors import UsageError
 from orchestrator.judgement import find_scenario, judge
-from orchestrator.machine import qemu
 from orchestrator.model import Case, Scenario, Settings
 from orchestrator.names import nearest
 from orchestrator.prepare import Choice, Prepared, prepare
@@ -31,6 +29,8 @@ class Request:
     inspect: bool | None = None  # at every checkpoint, at none; None: as the scenario says
     vmcore: str | None = None  # the checkpoint at which the guest's memory is dumped; "failure"
     start_up: float | None = None  # seconds that the lab took until it came to this
+    check: str = ""  # an expression of the user's own, evaluated with the expectations
+    at: str = ""  # its checkpoint
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def run(request: Request) -> Done:
     Raises UsageError, PieceError or HostError for what is wrong before that.
     """
     watch = Stopwatch()
-    wanted = find_scenario(request.scenario)
+    wanted = scenario_of(request)
     _check_vmcore(request.vmcore, wanted)
     settings = recording.merge(wanted.settings, request.settings)
     prepared = prepare(_with_append(request.choice, settings), announce=False)
@@ -71,6 +71,14 @@ def run(request: Request) -> Done:
     return Done(record, directory)
 
 
+def scenario_of(request: Request) -> Scenario:
+    """The scenario, with the user's own check. Raises UsageError for what is wrong with either."""
+    wanted = find_scenario(request.scenario)
+    if not request.check:
+        return wanted
+    return scenario.with_check(wanted, request.check, request.at, inspector.wanted(wanted, request.inspect))
+
+
 def _check_vmcore(name: str | None, wanted: Scenario) -> None:
     if name in (None, "failure", *wanted.checkpoints) or (name != "exit" and scenario.OWN.fullmatch(name or "")):
         return
@@ -81,13 +89,10 @@ def _check_vmcore(name: str | None, wanted: Scenario) -> None:
 
 
 def command_line(request: Request) -> str:
-    """The QEMU command of a request, for reading: descriptors are shown as the files behind them."""
+    """The QEMU command of a request, or the two of one that makes a saved state first, for reading."""
     wanted = find_scenario(request.scenario)
     settings = recording.merge(wanted.settings, request.settings)
-    recipe = prepare(_with_append(request.choice, settings)).recipe
-    parts = map(str, recipe.initramfs)
-    command = shlex.join(qemu.command(recipe.emulator.argv, recipe.machine("INITRAMFS"), qemu.Channels(3, 4, 5)))
-    return f"{command}\n# INITRAMFS is the concatenation of: {shlex.join(parts)} and the run's keys"
+    return dry_run.text(prepare(_with_append(request.choice, settings)).recipe)
 
 
 def _with_append(choice: Choice, settings: Settings) -> Choice:

@@ -6,13 +6,14 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from orchestrator import evaluate, fingerprint, scenario
+from orchestrator import evaluate, fingerprint, random_batches, scenario
 from orchestrator.collect import environment
 from orchestrator.errors import LabError, UsageError
 from orchestrator.model import Ending, Outcome, Scenario
 from orchestrator.observations import Observations
 from orchestrator.observed import ObservationError
 from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.versions import Version
 
 
 def find_scenario(name: str) -> Scenario:
@@ -37,6 +38,7 @@ def judge(record: RunRecord, directory: RunDirectory, wanted: Scenario) -> None:
     never a failed expectation."""
     observed = Observations(directory, record)
     record.environment = measured(observed)
+    _name_shared_batches(record, observed)
     record.findings = evaluate.evaluate(wanted, observed)
     outcome = evaluate.outcome_of(record.findings, wanted)
     if record.ending is not Ending.COMPLETED:
@@ -57,6 +59,16 @@ def measured(observed: Observations) -> dict[str, Any]:
             value = read().value
             found[name] = value if isinstance(value, int) else str(value)
     return found
+
+
+def _name_shared_batches(record: RunRecord, observed: Observations) -> None:
+    """What guests from one saved state have in common depends on their kernel, which only its evidence tells."""
+    same = record.restored.get("same")
+    with contextlib.suppress(LabError, ObservationError):
+        has_probe, kernel = observed.symbol(random_batches.PROBE).value, Version(str(observed.kernel().value))
+        shared = random_batches.shared(has_probe is True, kernel)
+        if isinstance(same, str) and shared and random_batches.SHARED not in same:
+            record.restored["same"] = same + random_batches.SHARED
 
 
 def _scenario_again(record: RunRecord) -> Scenario:

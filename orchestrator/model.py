@@ -131,6 +131,7 @@ class Emulator:
     argv: tuple[str, ...]
     version: str  # "10.0.13"
     piece: Piece | None = None
+    firmware: tuple[Path, ...] = ()  # a user's own: the folders in which it looks for ROMs
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,9 @@ class Finding:
     when: str = ""  # the condition of the variant that matched
     operands: tuple[Operand, ...] = ()
     verdict: Verdict = Verdict.CONFIRMED  # on the claim's statement, if the outcome is PASS
+
+
+OWN_CHECK = "--check"  # the id of a check that the user gave on the command line: no scenario can have it
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,17 @@ def own_emulator(name: str, path: Path) -> Emulator:
         raise UsageError(f"--qemu {path}: `--version` does not say that it is QEMU" + (f": {said}" if said else ""))
     if Version(found[1]) < Version(OLDEST_QEMU):
         progress.note(f"QEMU {found[1]} is known to crash guests under TCG; the lab's own is safe", once=True)
-    return Emulator(name=name, argv=(str(path),), version=found[1])
+    return Emulator(name=name, argv=(str(path),), version=found[1], firmware=_firmware(path))
+
+
+def _firmware(path: Path) -> tuple[Path, ...]:
+    """The folders in which a QEMU looks for its ROMs, in its order; none where it does not tell."""
+    try:
+        done = subprocess.run([str(path), "-L", "help"], capture_output=True, text=True, errors="replace", timeout=20,
+                              check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(Path(line) for line in done.stdout.splitlines()[:16] if line)
 
 
 def _restores(emulator: Emulator) -> bool:

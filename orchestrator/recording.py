@@ -117,13 +117,13 @@ def keep_console(guest: Guest, record: RunRecord) -> None:
     if guest.started:
         record.emulator["link"] = "SSH" if guest.running.port is None else "virtio port"
     if guest.unusable:
-        record.messages.append(f"the saved state was not used: {guest.unusable}")
+        record.messages.append(f"no warm start: {guest.unusable}")
     if guest.state is not None:
         record.restored = {"made": guest.state.made, "boot_seconds": guest.state.seconds, "same": warm.SAME}
     if not guest.started:
         return
     console = guest.console
-    record.console = [ConsoleEvent(s.kind.value, s.line, round(s.seconds, 3)) for s in console.sightings]
+    record.console = [ConsoleEvent(s.kind.value, s.line, round(s.seconds, 3), s.saved) for s in console.sightings]
     record.messages += [f"guest's init: {warning}" for warning in console.warnings]
     if console.log_error:
         record.messages.append(console.log_error)

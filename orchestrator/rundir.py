@@ -28,7 +28,8 @@ class ConsoleEvent:
 
     kind: str  # an Ending value: "panic", "oops", …
     line: str
-    seconds: float  # since the emulator was started
+    seconds: float  # since the emulator was started; if it was saved, by the kernel's own clock
+    saved: bool = False  # seen in the boot whose state the guest goes on from
 
 
 @dataclass
@@ -149,7 +150,7 @@ def _finding(data: dict[str, Any]) -> Finding:
 
 
 _PLAIN: dict[str, type | tuple[type, ...]] = {
-    "str": str, "int": int, "float": (int, float), "int | None": (int, type(None)),
+    "str": str, "int": int, "float": (int, float), "bool": bool, "int | None": (int, type(None)),
 }  # fmt: skip
 _FIELDS: dict[type, list[tuple[str, type | tuple[type, ...]]]] = {
     cls: [(one.name, _PLAIN[str(one.type)]) for one in fields(cls) if str(one.type) in _PLAIN]
@@ -167,7 +168,8 @@ def _made(cls: type[_Shape], data: dict[str, Any]) -> _Shape:
 
 
 def _check(name: str, value: object, kind: type | tuple[type, ...]) -> None:
-    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, float) and not isfinite(value)):
+    sham = (isinstance(value, bool) and kind is not bool) or (isinstance(value, float) and not isfinite(value))
+    if sham or not isinstance(value, kind):
         raise TypeError(f"{name} is {value!r:.60}")
 
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from orchestrator import checks, tracing, yamlnodes
 from orchestrator.checks import CheckError
 from orchestrator.collect.procfs import LIMITS
 from orchestrator.errors import UsageError
-from orchestrator.model import Control, Expectation, Inspect, Needs, Scenario, Settings, Trace, Variant, Verdict
+from orchestrator.model import (
+    OWN_CHECK,
+    Control,
+    Expectation,
+    Inspect,
+    Needs,
+    Scenario,
+    Settings,
+    Trace,
+    Variant,
+    Verdict,
+)
 from orchestrator.names import nearest
 from orchestrator.scenario_folders import FILE as FILE
 from orchestrator.scenario_folders import folders as folders
@@ -256,7 +268,50 @@ def _variant(node: Node, allowed: Sequence[str], at: str, context: _Context) -> 
     )  # fmt: skip
 
 
-def _expression(node: Node, at: str, context: _Context) -> None:
+class _Written(Protocol):
+    """An expression and where it is written."""
+
+    def text(self) -> str: ...
+
+    def error(self, what: str, allowed: str = "") -> UsageError: ...
+
+
+@dataclass(frozen=True)
+class _Word:
+    """An expression on the command line."""
+
+    words: str
+
+    def text(self) -> str:
+        return self.words
+
+    def error(self, what: str, allowed: str = "") -> UsageError:
+        return UsageError(f"--check {self.words}: {what}", allowed and f"allowed: {allowed}".replace(" at: ", " --at "))
+
+
+def with_check(scenario: Scenario, check: str, at: str, inspect: Inspect | None) -> Scenario:
+    """The scenario with a check of the user's own, in the same language, as one more expectation. ``inspect``: where
+    the lab will look inside. Raises UsageError for a check that could not be evaluated there."""
+    word = _Word(check)
+    named = scenario.checkpoints
+    if scenario.plain:  # which declares none, so that any name may be one
+        named = (at, *_checkpoints_in(check))
+    elif at and not _known(at, named):
+        raise UsageError(f"--at {at}: {scenario.name} has no such checkpoint{nearest(at, named)}",
+                         f"there are: {', '.join((*named, 'exec', EXIT))}")
+    _expression(word, at, _Context(named, scenario.trace, inspect))
+    own = Expectation(OWN_CHECK, "", at, (Variant(check, "", ""),))
+    return replace(scenario, expectations=(*scenario.expectations, own))
+
+
+def _checkpoints_in(check: str) -> tuple[str, ...]:
+    try:
+        return tuple(checks.checkpoints(checks.parse(check)))
+    except CheckError:
+        return ()
+
+
+def _expression(node: _Written, at: str, context: _Context) -> None:
     try:
         tree = checks.parse(node.text())
     except CheckError as error:
@@ -270,7 +325,7 @@ def _expression(node: Node, at: str, context: _Context) -> None:
     _inspected(node, tree, at, context.inspect)
 
 
-def _inspected(node: Node, tree: ast.Expression, at: str, inspect: Inspect | None) -> None:
+def _inspected(node: _Written, tree: ast.Expression, at: str, inspect: Inspect | None) -> None:
     """Raises UsageError for a check that looks inside where the lab does not."""
     for function, call in checks.calls(tree):
         part = checks.PARTS.get(checks.OBSERVATIONS[function].level)
@@ -282,7 +337,7 @@ def _inspected(node: Node, tree: ast.Expression, at: str, inspect: Inspect | Non
                              f"inspect: {{{part}: [{where}]}}")  # fmt: skip
 
 
-def _traced(node: Node, tree: ast.Expression, trace: Trace | None) -> None:
+def _traced(node: _Written, tree: ast.Expression, trace: Trace | None) -> None:
     """Raises UsageError for a check that rests on something that the trace does not record."""
     for function, call in checks.calls(tree):
         if checks.OBSERVATIONS[function].level != "T":
@@ -303,7 +358,7 @@ def _known(at: str, declared: Sequence[str]) -> bool:
     return named and (not hash_ or bool(re.fullmatch(r"[1-9]\d{0,5}", number)))
 
 
-def _unknown_checkpoint(node: Node, name: str, declared: Sequence[str]) -> UsageError:
+def _unknown_checkpoint(node: _Written, name: str, declared: Sequence[str]) -> UsageError:
     return node.error(f"unknown checkpoint {name!r}{nearest(name, declared)}", ", ".join((*declared, "exec", EXIT)))
 
 

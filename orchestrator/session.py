@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator import host, progress, recording, scenario, tracing, wire
+from orchestrator import host, progress, random_batches, recording, scenario, tracing, wire
 from orchestrator.errors import GuestError, HostError, LabError, LimitError, UsageError
 from orchestrator.machine.classify import comparable
 from orchestrator.machine.dump import dump
@@ -116,7 +116,7 @@ class Session:
             yield wire.command("rlimit", name, soft, hard or "-")
         for name, value in case.settings.sysctls:
             yield wire.command("sysctl", name, value)
-        for name in scenario.symbols(case.scenario):
+        for name in dict.fromkeys((*scenario.symbols(case.scenario), random_batches.PROBE)):
             yield wire.command("symbol", name)
         if case.scenario.trace is not None:
             yield from tracing.orders(case.scenario.trace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -18,10 +19,19 @@ class _Interrupted:
         raise KeyboardInterrupt
 
 
+class Judged(SystemExit):
+    """The end of `lab run --bisect`: the run was made, and ``code`` is the answer. Any other end is none."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(code)
+        self.why = why
+
+
 def main() -> None:
     """The entry point of ``lab``: every error is one message on stderr and the exit code of its kind."""
     interrupted = _Interrupted()
     code: int | str | None = 3
+    judged: Judged | None = None
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a background job of a script
@@ -30,7 +40,7 @@ def main() -> None:
     except KeyboardInterrupt:
         interrupted.asked = True
     except SystemExit as end:
-        code = end.code
+        code, judged = end.code, end if isinstance(end, Judged) else None
     except Exception:  # a mistake of ours: told in full, and never taken for a failed expectation
         import traceback
 
@@ -40,7 +50,29 @@ def main() -> None:
     if interrupted.asked:
         _say("interrupted")
         code = 130
+    if sys.argv[1:2] == ["run"] and "--bisect" in sys.argv:
+        code = _for_git(code, judged)
     sys.exit(code)
+
+
+def _for_git(code: int | str | None, judged: Judged | None) -> int:
+    """The exit code of `lab run --bisect`, and its meaning as the last line. What ended without an answer (an option
+    that does not exist, a mirror out of reach, an error of ours) is skipped: never taken for good or bad."""
+    from orchestrator.bisection import question
+
+    found, why = question.SKIP_CODE, f"there was no run to judge; without --bisect this is exit {code}"
+    if code == question.INTERRUPTED_CODE:
+        found, why = question.INTERRUPTED_CODE, ""
+    elif judged is not None and isinstance(judged.code, int):
+        found, why = judged.code, judged.why
+    with contextlib.suppress(OSError):  # who reads is not there any more
+        _say(question.meaning(found, why))
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # at its end Python would try again, and make exit 120 of it: "bad"
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return found
 
 
 def _run() -> int:

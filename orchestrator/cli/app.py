@@ -38,6 +38,8 @@ lazy.add(app, "list", "listing:list_",
          "List the scenarios; or one scenario's claims, expectations, controls and needs.")
 lazy.add(app, "compare", "compare:compare",
          "Show what differs between runs, and the known reason of each difference, or that there is none.")
+lazy.add(app, "bisect", "bisect:bisect",
+         "Find between which two kernels, or userlands, of the catalogue SCENARIO turns from good to bad.")
 lazy.add(app, "claims", "claims:claims",
          "Show each claim: its verdict on each kernel with each glibc, how deeply it is proved, and by which findings.")
 lazy.add(app, "new", "new:new",

@@ -191,7 +191,8 @@ def prune(
 ) -> None:
     """Remove from the cache what the lock no longer names and what killed builds left.
 
-    Saved states of guests stay within LAB_STATES_MIB by themselves; --keep-days and --all remove them as well.
+    Saved states of guests stay within LAB_STATES_MIB by themselves; --keep-days and --all remove them as well, and what
+    is noted of guests that can't be restored.
     """
     from orchestrator.pieces.prune import prune as remove
 

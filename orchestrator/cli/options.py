@@ -48,6 +48,13 @@ Inspect = Annotated[
     bool | None,
     typer.Option(help="Look inside kernel and heap at every checkpoint, or at none; else where the scenario says."),
 ]
+Check = Annotated[
+    str | None, typer.Option("--check", metavar="EXPR", help="A check of your own, as in scenario.yaml; --at: where.")
+]
+At = Annotated[str | None, typer.Option("--at", metavar="CHECKPOINT", help="The checkpoint of --check.")]
+Expectation = Annotated[
+    str | None, typer.Option("--expectation", metavar="ID", help="Only the outcome of this expectation is good or bad.")
+]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the record there as well; - is stdout.")
 ]
@@ -97,6 +104,17 @@ def settings(append: Words, sysctl: Words, tunable: Words, ulimit: Words, env: W
         environment=pairs(env, "--env"),
         defines=pairs(defines, "--define", r"[A-Za-z_]\w*"),
     )
+
+
+def own_check(check: str | None, at: str | None) -> tuple[str, str]:
+    """The user's own check and its checkpoint; empty if there is none. Raises UsageError for one without the other."""
+    from orchestrator.errors import UsageError
+
+    if check is not None and not check.strip():
+        raise UsageError("--check: an expression is needed", "as in scenario.yaml: 'status(\"VmPTE\") < 100 * KiB'")
+    if at is not None and check is None:
+        raise UsageError("--at goes with --check: it is the checkpoint of that")
+    return check or "", at or ""
 
 
 def limits(values: list[str] | None) -> tuple[tuple[str, str], ...]:

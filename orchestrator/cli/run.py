@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import options
+from orchestrator.cli import Judged, options
 
 
 def run(
@@ -34,6 +34,15 @@ def run(
         typer.Option(metavar="CHECKPOINT", help="Keep an ELF dump of the guest's memory there; `failure`: where the "
                      "program dies or is ended at a limit."),
     ] = None,
+    check: options.Check = None,
+    at: options.At = None,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 0 good, 1 and 4 bad, 125 can't be "
+                           "judged, 130 interrupted.")
+    ] = False,
+    expectation: Annotated[
+        str | None, typer.Option(metavar="ID", help="With --bisect: only the outcome of this expectation counts.")
+    ] = None,
     json: options.Json = None,
     junit: options.Junit = None,
     ktap: options.Ktap = None,
@@ -46,7 +55,9 @@ def run(
     mirror: options.Mirror = None,
     locked: options.Locked = False,
     cold: options.Cold = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the QEMU command, or the two of a guest to be saved, and stop.")
+    ] = False,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings, and all VMAs."),
@@ -59,16 +70,24 @@ def run(
     A plain C file needs no change: each blocking read of standard input is a checkpoint.
     """
     from orchestrator import experiment, stopwatch
+    from orchestrator.bisection import question
+    from orchestrator.bisection.question import Question
     from orchestrator.cli import show
     from orchestrator.cli.outputs import Outputs
+    from orchestrator.errors import UsageError
 
     outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown, github=github)
     outputs.check()
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
                             vmlinux, cold)
     settings = options.settings(append, sysctl, tunable, ulimit, env, define)
+    if expectation is not None and not bisect:
+        raise UsageError("--expectation goes with --bisect: it says what is good and bad")
+    asked = Question(expectation or "", False, *options.own_check(check, at))
     request = experiment.Request(scenario, choice, settings, output, timeout, inspect, vmcore,
-                                 stopwatch.since_start())
+                                 stopwatch.since_start(), asked.check, asked.at)
+    if bisect:
+        question.check(asked, experiment.scenario_of(request))
     with options.shown(quiet):
         if dry_run:
             typer.echo(experiment.command_line(request))
@@ -80,4 +99,7 @@ def run(
     if timings:
         laps = {**done.record.timings, **watch.seconds}
         typer.echo(stopwatch.table(laps, stopwatch.since_start()), err=True, nl=False)
+    if bisect:
+        said = question.answer(asked, done.record)
+        raise Judged(question.exit_code(said, done.record), said.why)
     raise typer.Exit(done.record.exit_code)

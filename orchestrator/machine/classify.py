@@ -30,11 +30,18 @@ _PATTERNS: tuple[tuple[Ending, re.Pattern[str]], ...] = tuple(
 FATAL = frozenset({Ending.PANIC, Ending.OOPS, Ending.BUG})
 
 _PRINTK = re.compile(r"(?:<\d+>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ?")
+_CLOCK = re.compile(r"\[ *(\d{1,12}\.\d{6})\]")
 
 
 def stamped(line: str) -> bool:
     """Whether the line has printk's time stamp."""
     return _PRINTK.search(line) is not None
+
+
+def clock(line: str) -> float:
+    """Seconds by the kernel's own clock, of printk's time stamp; 0 where the line has none."""
+    found = _CLOCK.search(line)
+    return float(found[1]) if found else 0.0
 
 
 def text_of(line: str) -> str:

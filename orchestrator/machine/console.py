@@ -20,7 +20,7 @@ import pexpect
 from pexpect import fdpexpect
 
 from orchestrator.errors import HostError
-from orchestrator.machine.classify import FATAL, classify, comparable, lab_line, stamped
+from orchestrator.machine.classify import FATAL, classify, clock, comparable, lab_line, stamped
 from orchestrator.model import Ending
 
 MAX_LOG = 16 << 20  # bytes kept of one guest's console
@@ -31,11 +31,13 @@ _LINE = re.compile(rb"[^\n]{0,%d}\n|[^\n]{%d}" % (MAX_LINE, MAX_LINE))
 
 @dataclass(frozen=True)
 class Sighting:
-    """Something that the classifier recognised. ``seconds`` since the console was opened."""
+    """Something that the classifier recognised. ``seconds`` since the console was opened; of what was seen before the
+    guest was ``saved``, by its kernel's own clock."""
 
     kind: Ending
     line: str
     seconds: float
+    saved: bool = False
 
 
 def _opened(log: Path | None) -> IO[bytes] | None:
@@ -52,7 +54,7 @@ class Console:
     """
 
     def __init__(self, connection: socket.socket, log: Path | None, heard: bytes = b"") -> None:
-        """``heard`` is what the guest said before it was saved and restored: it is taken as if it came now."""
+        """``heard`` is what the guest said before it was saved and restored: it counts as if it had come now."""
         self._socket = connection
         self._log = _opened(log)
         self._written = 0
@@ -69,7 +71,7 @@ class Console:
         self.closed = False  # QEMU closed its end
         self.log_error = ""
         for line in heard.splitlines(keepends=True):
-            self._take(line[:MAX_LINE])
+            self._take(line[:MAX_LINE], saved=True)
         self._spawn = fdpexpect.fdspawn(connection.fileno(), timeout=None, maxread=1 << 16)
         self._thread = threading.Thread(target=self._drain, name="console", daemon=True)
         self._thread.start()
@@ -115,7 +117,7 @@ class Console:
             self.closed = True
             self._changed.notify_all()
 
-    def _take(self, chunk: bytes) -> None:
+    def _take(self, chunk: bytes, *, saved: bool = False) -> None:
         self._keep(chunk)
         line = chunk.decode("utf-8", "replace").rstrip("\r\n")
         now = time.monotonic()
@@ -128,7 +130,8 @@ class Console:
             self.lines += 1
             self.tail.append(line)
             if kind is not None and len(self.sightings) < MAX_EVENTS:
-                self.sightings.append(Sighting(kind, line[:500], now - self._opened))
+                seconds = clock(line) if saved else now - self._opened
+                self.sightings.append(Sighting(kind, line[:500], seconds, saved))
             if word is not None:
                 self._word(*word)
             self._changed.notify_all()

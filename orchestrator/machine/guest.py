@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from orchestrator import progress
 from orchestrator.errors import GuestError, HostError, LimitError
 from orchestrator.host import Limits
-from orchestrator.machine import warm
+from orchestrator.machine import barred, warm
 from orchestrator.machine.console import Console
 from orchestrator.machine.link import Link, SshLink
 from orchestrator.machine.monitor import Monitor
@@ -62,13 +63,14 @@ class Guest:
     attempts: list[Attempt] = field(default_factory=list)
     command: list[str] = field(default_factory=list)  # QEMU's, as started
     state: Saved | None = None  # what it goes on from; None: it booted
-    unusable: str = ""  # why a saved state, or the making of one, was given up
+    unusable: str = ""  # why there was no warm start
     timings: dict[str, float] = field(default_factory=dict)  # seconds by step
     ssh_at_once: bool = True  # connect as the guest comes up; else when it is asked for, or where there is no port
     _identity: Identity = field(init=False)
     _ssh: Ssh | None = field(init=False, default=None)
     _running: Running | None = field(init=False, default=None)
     _parts: contextlib.ExitStack = field(init=False, default_factory=contextlib.ExitStack)
+    _in_vain: Callable[[], None] | None = field(init=False, default=None)  # notes a state that was of no use
 
     def __enter__(self) -> Guest:
         if self.attempts:
@@ -80,6 +82,8 @@ class Guest:
                 self._attempt(self._boot, "booted")
         except (GuestError, HostError) as error:
             self._retry(error)
+        if self._in_vain is not None:  # though the guest boots: it is not the host that fails
+            self._in_vain()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,38 +155,50 @@ class Guest:
 
     def _restored(self) -> bool:
         """Whether the guest goes on from a saved state, which is made if there is none. A state that is of no use is
-        dropped, and said; then the guest boots."""
+        dropped, and said; then the guest boots, as does one that is known to be of no use for states."""
         if self.recipe.states is None:
             return False
         states, key = States(self.recipe.states), warm.key(self.recipe)
         try:
+            if self._is_barred(states, key):
+                return False
             if self._from(states, key):
                 return True
             patience = min(self.limits.boot, max(0.0, self.deadline - time.monotonic()))
             with states.making(key, patience) as place:
-                if self._from(states, key):  # somebody else has made it meanwhile
+                if self._is_barred(states, key):  # somebody else has tried meanwhile
+                    return False
+                if self._from(states, key):
                     return True
                 self._attempt(lambda: self._make(states, key, place), "saved")
             if self._from(states, key):
                 return True
             raise Unusable("it went as soon as it was made")
         except Unusable as error:
-            self._give_up(str(error))
+            self._give_up(f"the saved state is not used: {error}")
             return False
+
+    def _is_barred(self, states: States, key: str) -> bool:
+        why = barred.why(states.folder, key)
+        if why:
+            self._give_up(f"this guest can't be restored: {why}")
+        return bool(why)
 
     def _from(self, states: States, key: str) -> bool:
         """False where there is no such state. Raises Unusable where it is damaged, or a guest does not come up: then it
         is dropped; one that only took too long may be good for others."""
+        which = ""
         try:
             with states.opened(key) as state:
                 if state is None:
                     return False
+                which = f"state {os.fstat(state.ram).st_mtime_ns}"
                 self._attempt(lambda: self._restore(state), "restored")
                 self.state = state.saved
-                return True
         except (GuestError, HostError, LimitError) as error:
             if not isinstance(error, LimitError):
                 states.drop(key)
+                self._note_failure(states, key, which, error)
             elif time.monotonic() >= self.deadline:
                 raise
             self._put_aside("console-restored.log")
@@ -190,16 +206,31 @@ class Guest:
         except Unusable:
             states.drop(key)
             raise
+        barred.lift(states.folder, key)
+        return True
+
+    def _note_failure(self, states: States, key: str, what: str, error: Exception) -> None:
+        """At once where init says that it will always be so; else when the guest has booted without a state."""
+        if isinstance(error, warm.NeverOwn):
+            barred.add(states.folder, key, what, str(error), certain=True)
+        else:
+            self._in_vain = lambda: barred.add(states.folder, key, what, str(error))
 
     def _give_up(self, why: str) -> None:
         self.unusable = why
-        progress.note(f"no warm start: the saved state is not used: {why}; booting", once=True)
+        progress.note(f"no warm start: {why}; booting", once=True)
 
     def _make(self, states: States, key: str, place: Path) -> None:
-        begin = time.monotonic()
+        begin, what = time.monotonic(), f"boot {time.time_ns()}"
         try:
             warm.make(self.recipe, self.limits, self.deadline, states, place, key, self._advice(), self._is_running)
             self._note("save", begin)
+        except (GuestError, Unusable) as error:
+            if not states.almost_full():  # else it is the disk
+                self._note_failure(states, key, what, error)
+            if isinstance(error, warm.NeverOwn):
+                raise Unusable(f"it can't be made: {error.message}") from None
+            raise
         except OSError as error:
             raise Unusable(f"it can't be kept in {states.folder}: {error.strerror}") from None
         except HostError as error:  # of what only a state needs, as its file; else the boot will say so as well
@@ -224,18 +255,35 @@ class Guest:
 
     def _retry(self, error: GuestError | HostError) -> None:
         """A second boot, where one could end otherwise; else raises the error. KVM loses its good name
-        only when TCG does better with the same guest."""
+        only when TCG does better with the same guest, booted in the same way."""
         on_trial = self.fall_back is not None and self.recipe.accelerator == "kvm"
         init_said_why = self._running is not None and "fail" in self._running.console.words
         if init_said_why or (isinstance(error, HostError) and not on_trial):
             raise error
         progress.note(f"boot failed, trying once more: {error.message}")
+        failed = sum(one.how != "restored" and one.outcome not in ("ready", "unusable") for one in self.attempts)
+        self._put_aside(f"console-{failed}.log")
+        if self.attempts[-1].how == "saved":
+            self._boot_unsaved(error, on_trial)
+            return
         if on_trial:
             self.recipe = replace(self.recipe, accelerator="tcg")
-        self._put_aside("console-1.log")
         self._attempt(self._boot, "booted")
         if self.fall_back is not None and on_trial:
             self.fall_back(error.message)
+
+    def _boot_unsaved(self, error: GuestError | HostError, on_trial: bool) -> None:
+        """After a boot that was to be saved: its memory was a file, and a full disk looks like a KVM that fails. So
+        it is the same once more, without the file."""
+        try:
+            self._attempt(self._boot, "booted")
+        except (GuestError, HostError) as again:
+            self._in_vain = None  # it is not the state
+            if not on_trial:
+                raise
+            self._retry(again)
+        else:
+            self._give_up(f"the boot that was to be saved failed: {error.message}")
 
     def _put_aside(self, name: str) -> None:
         """What the console said is kept when another try overwrites its log."""
@@ -243,7 +291,7 @@ class Guest:
             self.log.replace(self.log.with_name(name))
 
     def _attempt(self, work: Callable[[], None], how: str) -> None:
-        attempt = Attempt(len(self.attempts) + 1, how=how)
+        attempt, before = Attempt(len(self.attempts) + 1, how=how), self._running
         self.attempts.append(attempt)
         begin = time.monotonic()
         doing = "restoring" if how == "restored" else "booting"
@@ -256,9 +304,11 @@ class Guest:
             attempt.seconds = round(time.monotonic() - begin, 3)
             self.stop()
             raise
-        attempt.seconds = round(time.monotonic() - begin, 3)
-        if how != "saved":
-            attempt.cpu_seconds = round(self.cpu_seconds(), 3)
+        else:
+            attempt.seconds = round(time.monotonic() - begin, 3)
+        finally:
+            if self._running is not None and self._running is not before:
+                attempt.cpu_seconds = round(self._running.cpu_seconds(), 3)
 
     def _boot(self) -> None:
         begin = time.monotonic()

@@ -57,6 +57,7 @@ class Running:
         self.monitor = Monitor(monitor)
         self._parts.callback(self.monitor.close)
         self._port = port
+        self._cpu_seconds = 0.0  # when we ended it
         self._parts.callback(port.close)
         with console_far, monitor_far, port_far:
             channels = qemu.Channels(console_far.fileno(), monitor_far.fileno(), port_far.fileno())
@@ -89,8 +90,8 @@ class Running:
         return self._process.poll() is not None
 
     def cpu_seconds(self) -> float:
-        """CPU time of QEMU so far, seconds."""
-        return processes.cpu_seconds(self._process.pid)
+        """CPU time of QEMU so far, seconds; of one that we ended, in all."""
+        return self._cpu_seconds if self.ended else processes.cpu_seconds(self._process.pid)
 
     def greet(self, limits: Limits, begin: float, deadline: float) -> None:
         """Waits until QEMU answers. Raises LimitError, GuestEnded if QEMU crashed, HostError if it refused to start."""
@@ -170,6 +171,7 @@ class Running:
     def _end(self) -> None:
         self._hear_out()
         if not self.ended:
+            self._cpu_seconds = processes.cpu_seconds(self._process.pid)
             with contextlib.suppress(GuestError, HostError, OSError):
                 self.monitor.execute("quit", patience=2.0)
         processes.end(self._process, patience=2.0)

@@ -5,7 +5,8 @@ said while it booted (``console``), and ``state.json``, which describes them. QE
 number of guests go on from one state at once, and none can change it. Its name is a digest of all that shaped it.
 
 Who uses a state holds its files open: it may be removed meanwhile. A state is made in a folder of its own, under a
-lock, and renamed into place; what does not look as it was left is never used.
+lock, and renamed into place; what does not look as it was left is never used. It is its maker's alone, as it holds a
+guest's memory: other users of the folder have their own.
 """
 
 from __future__ import annotations
@@ -113,12 +114,18 @@ class States:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
             with self._alone(key, patience):
-                if shutil.disk_usage(self.folder).free < SPARE:
+                if self.almost_full():
                     raise Unusable(f"the disk of {self.folder} is almost full")
                 with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-", ignore_cleanup_errors=True) as place:
                     yield Path(place)
         except OSError as error:
             raise Unusable(f"it can't be made in {self.folder}: {error.strerror or error}") from None
+
+    def almost_full(self) -> bool:
+        """Whether the disk has no room for one more."""
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(self.folder).free < SPARE
+        return False
 
     def _sweep(self) -> None:
         """What killed makers left, an hour ago or more."""
@@ -166,8 +173,9 @@ class States:
         _remove(self.folder / key)
 
     def trim(self, besides: str = "") -> None:
-        """Removes the least recently used states until the rest is within the limit."""
-        found = sorted(self.sizes().items(), key=lambda item: _used(self.folder / item[0]))
+        """Removes this user's least recently used states until the rest of them is within the limit."""
+        own = ((key, size) for key, size in self.sizes().items() if is_own(self.folder / key))
+        found = sorted(own, key=lambda item: _used(self.folder / item[0]))
         total = sum(size for _, size in found)
         for key, size in found:
             if total > self._limit and key != besides:
@@ -259,6 +267,14 @@ def _stamp(descriptor: int) -> str:
     return " ".join(map(str, (*written, _read(Path("/proc/sys/kernel/random/boot_id")).strip())))
 
 
+def is_own(folder: Path) -> bool:
+    """Whether it belongs to the user that we run as."""
+    try:
+        return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
 def _used(folder: Path) -> float:
     try:
         return folder.stat().st_mtime
@@ -278,6 +294,8 @@ def size_on_disk(folder: Path) -> int:
 def _remove(folder: Path) -> None:
     """By one rename first: half a state is never left under its name. Somebody else's stays."""
     away = folder.with_name(f".gone-{folder.name}-{os.urandom(6).hex()}")
+    if not is_own(folder):
+        return
     with contextlib.suppress(OSError):
         folder.rename(away)
         shutil.rmtree(away, ignore_errors=True)

@@ -18,15 +18,22 @@ from orchestrator.machine.recipe import Recipe, initramfs
 from orchestrator.machine.running import Running
 from orchestrator.machine.saved import FORMAT, State, States, Unusable
 from orchestrator.machine.ssh import Identity
-from orchestrator.model import Piece
+from orchestrator.model import Emulator, Piece
 
 SEED = 64  # random bytes that a restored guest is given
+# What QEMU loads for a machine of ours, beside the kernel (as `-trace load_file` shows; pvh.bin: for a vmlinux).
+FIRMWARE = ("bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin")
 SAME = "kernel addresses (KASLR) and all that the kernel drew at random before the state was saved"
+NOT_OWN = "this guest cannot be made its own"  # guest/init.c
+
+
+class NeverOwn(GuestError):
+    """The guest's init says that it can't be made one of its own: no state of it is of use."""
 
 
 def key(recipe: Recipe) -> str:
-    """A digest of all that shapes the state: kernel, initramfs, QEMU and its whole command, the host's processor
-    where the guest has it."""
+    """A digest of all that shapes the state: kernel, initramfs, QEMU, its firmware and its whole command, the host's
+    processor where the guest has it; and of the user, who alone may read it."""
     machine = replace(recipe.machine("INITRAMFS", qemu.Ram("RAM")), kernel=Path("KERNEL"))
     shaped = {
         "format": FORMAT,
@@ -36,7 +43,9 @@ def key(recipe: Recipe) -> str:
         "userland": _archive(recipe.userland.cpio, recipe.userland.piece),
         "agent": recipe.agent.name,  # which is named by its content
         "emulator": [recipe.emulator.version, _identity(Path(recipe.emulator.argv[0]), recipe.emulator.piece)],
+        "firmware": [_firmware(name, recipe.emulator) for name in FIRMWARE],
         "host": _processor(recipe.accelerator),
+        "user": os.geteuid(),
     }
     return hashlib.sha256(json.dumps(shaped, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -47,6 +56,13 @@ def _identity(path: Path, piece: Piece | None) -> list[Any]:
         return [piece.key, path.name]
     found = path.stat()
     return [str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _firmware(name: str, emulator: Emulator) -> list[Any]:
+    """The file that QEMU finds by that name: in the working directory before all others (qemu_find_file(),
+    system/datadir.c). What a piece brings is named by the piece."""
+    found = next((path for folder in (Path(), *emulator.firmware) if (path := folder / name).is_file()), None)
+    return [name] if found is None else _identity(found, None)
 
 
 def _archive(path: Path, piece: Piece | None) -> list[Any]:
@@ -66,7 +82,7 @@ def _processor(accelerator: str) -> list[str]:
 def make(recipe: Recipe, limits: Limits, deadline: float, states: States, place: Path,
          name: str, advice: str, started: Callable[[Running], None]) -> None:
     """Boots a guest without keys in ``place`` and keeps its state under ``name``. ``started`` is given QEMU as it
-    runs. Raises what a boot raises; OSError; Unusable if the state can't be saved."""
+    runs. Raises what a boot raises; NeverOwn; OSError; Unusable if the state can't be saved."""
     begin = time.monotonic()
     size = recipe.memory << 20
     with (place / "ram").open("wb+") as ram, initramfs(recipe, None) as initrd:
@@ -77,7 +93,12 @@ def make(recipe: Recipe, limits: Limits, deadline: float, states: States, place:
         started(running)
         until = min(begin + limits.boot, deadline)
         running.greet(limits, begin, until)
-        running.await_word("saved", limits, begin, until, advice)
+        try:
+            running.await_word("saved", limits, begin, until, advice)
+        except GuestError:
+            if never := never_own(running):
+                raise NeverOwn(never) from None
+            raise
         seconds = time.monotonic() - begin
         try:
             _save(running, place / "devices", until)
@@ -115,7 +136,7 @@ def _await_end(running: Running, deadline: float) -> None:
 def restore(recipe: Recipe, state: State, identity: Identity, log: Path | None, limits: Limits,
             deadline: float) -> Running:
     """A guest that goes on from the state, with the time, random bytes and keys of its own. Raises LimitError,
-    GuestError or HostError; QEMU is ended then."""
+    NeverOwn, another GuestError, or HostError; QEMU is ended then."""
     begin = time.monotonic()
     machine = recipe.machine("", qemu.Ram(f"/proc/self/fd/{state.ram}", private=True))
     running = Running(recipe.emulator.argv, machine, log, inherited=(state.ram, state.devices),
@@ -130,13 +151,21 @@ def restore(recipe: Recipe, state: State, identity: Identity, log: Path | None, 
         running.console.say(own_line(identity, time.time_ns(), os.urandom(SEED)))
         running.await_word("own", limits, begin, until)
     except (OSError, GuestError) as error:
-        said = running.said()  # QEMU names what it can't take of a state
+        said, never = running.said(), never_own(running)  # QEMU names what it can't take of a state
         running.stop()
+        if never:
+            raise NeverOwn(never) from None
         raise GuestError(f"{error}" + (f": {said}" if said else "")) from None
     except BaseException:
         running.stop()
         raise
     return running
+
+
+def never_own(running: Running) -> str:
+    """What init has said of why its guest can't be made its own; empty if it has not."""
+    said = running.console.words.get("fail", "")
+    return said if said.startswith(NOT_OWN) else ""
 
 
 def own_line(identity: Identity, now: int, seed: bytes) -> str:

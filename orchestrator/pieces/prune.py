@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,13 +68,16 @@ def _compiled(store: Store, everything: bool, keep_days: float | None, dry_run: 
 
 
 def _states(store: Store, everything: bool, keep_days: float | None, dry_run: bool) -> Iterator[Removed]:
-    """Saved states of guests: one that was not used for so long, and what killed makers left. Who uses one goes on,
-    and what goes while it is wanted is made again."""
+    """Saved states of guests: one that was not used for so long, and what killed makers left; and notes of guests that
+    can't be restored. Who uses one goes on, and what goes while it is wanted is made again. Another user's stay."""
     for path in _files(store.folder / "states"):
         with contextlib.suppress(FileNotFoundError):  # a lab may trim them meanwhile
-            age = (time.time() - path.stat().st_mtime) / _DAY
+            found = path.stat()
+            age = (time.time() - found.st_mtime) / _DAY
             half_made = path.name.startswith(".")
             if path.name.endswith(".lock") or (half_made and age < 1 / 24):  # somebody may be at it
+                continue
+            if os.geteuid() not in (0, found.st_uid):
                 continue
             if reason := "leftover" if half_made else _reason(True, age, everything, keep_days):
                 yield _removed(path, reason, dry_run)

@@ -207,7 +207,8 @@ def _case(case: CaseRecord, directory: Path, width: int, paint: Paint) -> list[s
 
 def _finding(finding: Failing, width: int) -> list[str]:
     where = f" at {clean(finding.at, 64)}" if finding.at else ""
-    text = f"{finding.outcome} {clean(finding.id, 80)} ({clean(finding.claim, 64)}){where}"
+    claim = f" ({clean(finding.claim, 64)})" if finding.claim else ""
+    text = f"{finding.outcome} {clean(finding.id, 80)}{claim}{where}"
     return wrap(f"{text}: {clean(finding.message)}" if finding.message else text, width, " " * 6, " " * 8)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.model import Ending, Evidence, Finding, Operand, Outcome
+from orchestrator.model import OWN_CHECK, Ending, Evidence, Finding, Operand, Outcome
 from orchestrator.names import signal_name
 from orchestrator.report import terminal_map, terminal_story
 from orchestrator.report.results import settings_words
@@ -23,6 +23,7 @@ MAX_OUTPUT = 40  # last lines of a plain program's output
 MAX_EVIDENCE = 5  # lines of evidence for one operand
 _LABEL = 9
 _HOW = {"saved": "state", "restored": "warm"}  # else "boot"
+_SAVED = " of the boot that was saved"
 _COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.SKIP: "yellow", Outcome.ERROR: "magenta"}
 _ORDER = (Outcome.PASS, Outcome.SKIP, Outcome.ERROR, Outcome.FAIL)  # what needs eyes last, by the verdict
 
@@ -175,7 +176,7 @@ def _quoted(text: str, width: int) -> list[str]:
 def _findings(record: RunRecord, width: int, paint: Paint, verbose: bool) -> list[str]:
     findings = record.findings
     if record.case.get("plain"):  # its only finding is how it ended, which the story and the verdict say
-        findings = [f for f in findings if f.outcome is not Outcome.PASS]
+        findings = [f for f in findings if f.outcome is not Outcome.PASS or f.id == OWN_CHECK]
     unseen: list[str] = []
     if _early(record) and not verbose:  # one line instead of a page that says "not reached" of each
         unseen = [f.id for f in findings if f.outcome is Outcome.ERROR]
@@ -250,7 +251,8 @@ def _lab(record: RunRecord, width: int, verbose: bool) -> list[str]:
              boot.detail)
             for boot in record.boots
         ]  # fmt: skip
-    rows += [("console", f"{event.kind} at {seconds(event.seconds)}", event.line) for event in record.console]
+    rows += [("console", f"{event.kind} at {seconds(event.seconds)}{_SAVED * event.saved}", event.line)
+             for event in record.console]  # fmt: skip
     rows += [("note", message, "") for message in record.messages]
     if verbose:
         rows += _verbose_rows(record)

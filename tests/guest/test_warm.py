@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import NEWEST, OLDEST, Lab
 
-from orchestrator import host
+from orchestrator import host, resources
+from orchestrator.agent import agent
 from orchestrator.machine import warm
 from orchestrator.machine.guest import Guest
 from orchestrator.machine.recipe import Recipe
@@ -37,6 +40,14 @@ def recipe_of(kernel: str, userland: str, states: Path) -> Recipe:
     return replace(prepare(Choice(kernel=kernel, userland=userland)).recipe, states=states)
 
 
+def at_random(guest: Guest, pid: str) -> str:
+    """The 16 bytes that the kernel gave a process by AT_RANDOM (getauxval(3)); libc makes its canary of them."""
+    auxv = bytes.fromhex(output(guest, f"od -An -v -tx1 /proc/{pid}/auxv | tr -d ' \\n'"))
+    place = dict(struct.iter_unpack("<QQ", auxv))[25]
+    read = f"dd if=/proc/{pid}/mem bs=1 skip={place} count=16 2>/dev/null"
+    return output(guest, f"{read} | od -An -v -tx1 | tr -d ' \\n'")
+
+
 def output(guest: Guest, command: str) -> str:
     said = bytearray()
     assert guest.ssh.stream(command, lambda size: b"", said.extend, lambda data: None, 60) == 0
@@ -50,9 +61,13 @@ def test_guests_from_one_state_share_nothing_random(kernel: str, userland: str, 
         guests = [stack.enter_context(Guest(recipe, host.limits())) for _ in range(2)]
         assert [[a.how for a in guest.attempts] for guest in guests] == [["saved", "restored"], ["restored"]]
         looks = [output(guest, LOOK).split() for guest in guests]
+        for guest, look in zip(guests, looks, strict=True):
+            fresh = output(guest, "sleep 1000 >/dev/null 2>&1 </dev/null & echo $!").strip()
+            look += [at_random(guest, pid) for pid in ("1", fresh)]
+            assert {len(word) for word in look[-2:]} == {32}
         kept = [output(guest, "cat /proc/cmdline; uname -a") for guest in guests]
         clocks = [float(output(guest, "date +%s")) for guest in guests]
-    assert len(looks[0]) > 12 and all(re.fullmatch(r"[0-9a-f-]{8,}", word) for word in looks[0]), looks[0]
+    assert len(looks[0]) > 14 and all(re.fullmatch(r"[0-9a-f-]{8,}", word) for word in looks[0]), looks[0]
     assert not set(looks[0]) & set(looks[1])
     assert kept[0] == kept[1]  # while it is the same machine
     assert all(abs(clock - time.time()) < 60 for clock in clocks)
@@ -61,15 +76,38 @@ def test_guests_from_one_state_share_nothing_random(kernel: str, userland: str, 
 
 
 def test_a_guest_restored_later_has_the_time(tmp_path: Path) -> None:
-    """The state stands still; the guest's clock does not go on from it."""
+    """The state stands still, as if since 2020; the guest's clock does not go on from it."""
     recipe = recipe_of("6.12", "trixie", tmp_path)
-    with Guest(recipe, host.limits()) as guest:
+    then = replace(recipe.emulator, argv=(*recipe.emulator.argv, "-rtc", "base=2020-01-01T00:00:00"))
+    with Guest(replace(recipe, emulator=then), host.limits()) as guest:
         assert guest.state is not None
     with Guest(recipe, host.limits()) as guest:
+        assert [attempt.how for attempt in guest.attempts] == ["restored"]
         before = int(time.time())
-        now, uptime = map(float, output(guest, "date +%s; cut -d' ' -f1 /proc/uptime").split())
+        asked = "date +%s; cut -d' ' -f1 /proc/uptime; date -r /dev/null +%s"
+        now, uptime, boot = map(float, output(guest, asked).split())
         assert before - 1 <= now <= time.time() + 1
         assert uptime < 60
+        assert 0 <= boot - 1577836800 < 600, "the state was made in 2020, by its own clock"
+
+
+def test_a_guest_that_takes_no_random_bytes_boots_at_once_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kernel before 4.17, which has no RNDRESEEDCRNG: that is found out once."""
+    prepared, guest_folder = prepare(Choice(kernel="6.1", userland="bookworm")), tmp_path / "guest"
+    shutil.copytree(resources.data("guest"), guest_folder)
+    source = (guest_folder / "own.c").read_text()
+    (guest_folder / "own.c").write_text(source.replace("ioctl(fd, RNDRESEEDCRNG)", "ioctl(fd, _IO('R', 0x7f))"))
+    monkeypatch.setattr(resources, "data", lambda name: guest_folder)
+    (tmp_path / "compiled").mkdir()
+    old = agent(prepared.sysroot, prepared.sysroot_key, tmp_path)
+    recipe = replace(prepared.recipe, agent=old, states=tmp_path / "states")
+    for expected in (["saved", "restored", "booted"], ["booted"]):
+        with Guest(recipe, host.limits()) as guest:
+            assert [attempt.how for attempt in guest.attempts] == expected
+            assert "the kernel takes no entropy" in guest.unusable
+            assert output(guest, "echo fine") == "fine\n"
 
 
 def damage_ram(folder: Path) -> None:

@@ -22,13 +22,14 @@ NOT_RUN = (
     (r"\b(DIR|RUN|FILE|BUNDLE|\./FOLDER|NAME|mine\.c)\b|\.\.\.|…", "has a placeholder"),
     (r"results/[12]\b", "shards: tests/guest/test_ci.py"),
     (r"^lab matrix\b", "minutes of guests: tests/guest/test_matrix.py"),
+    (r"^lab bisect (?!fork --exp)", "several guests: tests/guest/test_bisect.py"),
     (r"^lab compare -", "several guests: tests/unit/test_counterparts.py"),
     (r"^lab image\b", "downloads, or changes the cache: tests/guest/test_pieces.py"),
     (r"\blab run brk\b|^lab inspect --live", "a guest for each option: tests/guest/test_run.py has them"),
     (r"^lab run \./mine -k", "a guest more: tests/guest/test_new.py"),
     (r"^README.md:\d+: lab run \./mine", "scenarios/README.md has the same"),
 )
-GUEST = r"\blab (run|exec|report|inspect|compare)\b"  # needs a guest, or the run of one before it; else it is pure
+GUEST = r"\blab (run|exec|report|inspect|compare|bisect)\b"  # needs a guest, or a run before it; else it is pure
 RUN_ALL_THE_SAME = ("lab run brk -q -k 5.10 -u bullseye -D MUTATE_TOUCH", "lab run brk --dry-run")
 
 

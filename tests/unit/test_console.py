@@ -42,6 +42,18 @@ def test_lines_without_a_stamp_are_not_the_kernels_where_others_have_one() -> No
     assert console.sightings == []
 
 
+def test_what_was_heard_before_a_save_has_the_kernels_time() -> None:
+    near, far = socket.socketpair()
+    heard = b"[   12.500000] WARNING: CPU: 0 PID: 1 at a.c:1 f\r\n"
+    console = Console(near, None, heard)
+    far.sendall(b"[   99.000000] WARNING: CPU: 0 PID: 1 at b.c:1 g\r\n")
+    far.close()
+    assert console.wait(lambda: console.closed, soon())
+    console.close()
+    assert [(seen.saved, seen.seconds == 12.5, seen.seconds < 10) for seen in console.sightings] == [
+        (True, True, False), (False, False, True)]  # fmt: skip
+
+
 def test_what_has_no_newline_at_the_end_is_kept(tmp_path: Path) -> None:
     console, far = opened(tmp_path / "console.log")
     far.sendall(b"[    0.100000] half a li")

@@ -117,6 +117,13 @@ def test_a_result_that_a_fresh_guest_does_not_confirm_is_marked(pairs: list[tupl
     assert "*" not in render(record, SHOWN)
 
 
+def test_a_finding_of_no_claim_names_none() -> None:
+    """A check of the user's own, a checkpoint that was not reached."""
+    record = matrix(NATIVE[:1], ["brk"])
+    ended(record.cases[0], Outcome.FAIL, 1, {"FAIL": 1}, [Failing("--check", "", "grown", Outcome.FAIL, "")])
+    assert "FAIL --check at grown\n" in render(record, SHOWN)
+
+
 def test_many_failures_are_cut() -> None:
     record = matrix(EVERY, [f"s{number}" for number in range(40)])
     for case in record.cases:

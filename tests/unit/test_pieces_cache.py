@@ -184,6 +184,19 @@ def test_prune_removes_states_that_nobody_used(tmp_path: Path) -> None:
     assert left() == [".new-running"]
 
 
+def test_prune_spares_states_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "images").mkdir()
+    store = Store(cache=tmp_path / "cache", images=images(tmp_path / "images"))
+    states = tmp_path / "cache" / "states"
+    (states / ("a" * 32)).mkdir(parents=True)
+    (states / f"{'b' * 32}.cold").write_text("{}")
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert prune(store, everything=True, keep_days=None, dry_run=False) == []
+    monkeypatch.undo()
+    gone = prune(store, everything=True, keep_days=None, dry_run=False)
+    assert [item.path.name for item in gone] == ["a" * 32, f"{'b' * 32}.cold"] and not list(states.iterdir())
+
+
 def test_prune_removes_leftovers(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     store = Store(cache=tmp_path / "cache", images=images(tmp_path / "images"))

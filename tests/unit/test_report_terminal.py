@@ -86,6 +86,13 @@ def test_fail_error_skip(tmp_path: Path, golden: Golden) -> None:
     assert report.splitlines()[-2:] == ["FAIL  1 passed, 1 failed, 1 skipped, 1 in error, 3.2 s, exit 1,", f"  {SHOWN}"]
 
 
+def test_what_was_seen_before_a_save_says_so(tmp_path: Path) -> None:
+    run = brk(tmp_path / "run")
+    run.record.console = [ConsoleEvent("warning", "WARNING: a", 1.25, saved=True), ConsoleEvent("warning", "b", 2.0)]
+    lines = " ".join(shown(run).split())
+    assert "warning at 1.2 s of the boot that was saved: WARNING: a" in lines and "warning at 2.0 s: b" in lines
+
+
 def test_nothing_evaluated_is_no_success(tmp_path: Path) -> None:
     run = brk(tmp_path / "run")
     run.record.findings, run.record.outcome, run.record.exit_code = [], Outcome.ERROR, 3

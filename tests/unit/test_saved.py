@@ -207,3 +207,15 @@ def test_using_a_state_is_remembered(tmp_path: Path) -> None:
     folder = make(states)
     os.utime(folder, (1, 1))
     assert outcome(states) == "restored" and folder.stat().st_mtime > time.time() - 60
+
+
+def test_another_users_states_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where several users share a folder in which all may write."""
+    states = States(tmp_path, limit=0)
+    make(states)
+    make(states, key="m" * 32)
+    assert set(states.sizes()) == {"m" * 32}
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    states.drop("m" * 32)
+    states.trim()
+    assert set(states.sizes()) == {"m" * 32}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from orchestrator.machine import warm
 from orchestrator.machine.recipe import Recipe
 from orchestrator.machine.ssh import new_identity
 from orchestrator.model import Emulator, Kernel, Piece, PieceKind, Userland
+from orchestrator.prepare import own_emulator
 
 GUEST = Path(__file__).resolve().parents[2] / "guest"
 
@@ -95,6 +97,47 @@ def test_the_hosts_processor_is_in_the_key(recipe: Recipe, monkeypatch: pytest.M
                 monkeypatch.setattr(warm.Path, "read_text", lambda self, text=text: text)
                 keys.add(warm.key(replace(recipe, accelerator=accelerator)))
     assert len(keys) == 2 + 4
+
+
+def test_what_qemu_loads_is_in_the_key(recipe: Recipe, tmp_path: Path) -> None:
+    """The first of that name that it finds, though QEMU itself is the same: a restored guest has run it."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    firmware = (tmp_path / "first", tmp_path / "second")
+    mine = replace(recipe, emulator=replace(recipe.emulator, piece=None, firmware=firmware))
+    keys = [warm.key(mine)]
+    for folder in ("second", "first"):
+        (tmp_path / folder / "kvmvapic.bin").write_bytes(b"one")
+        keys.append(warm.key(mine))
+    (tmp_path / "first/kvmvapic.bin").write_bytes(b"two")  # of the same size
+    keys.append(warm.key(mine))
+    (tmp_path / "second/kvmvapic.bin").write_bytes(b"two")
+    (tmp_path / "first/vgabios.bin").write_bytes(b"no guest of ours has a screen")
+    assert len(set(keys)) == 4 and warm.key(mine) == keys[-1]
+
+
+def test_firmware_in_the_working_directory_comes_first(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU tries the bare name before its folders, whoever brings it."""
+    monkeypatch.chdir(tmp_path)
+    before = warm.key(recipe)
+    (tmp_path / "bios-256k.bin").write_bytes(b"mine")
+    assert warm.key(recipe) != before
+
+
+def test_a_users_qemu_is_asked_where_its_firmware_is(tmp_path: Path) -> None:
+    program = tmp_path / "qemu"
+    program.write_text('#!/bin/sh\n[ "$1" = --version ] && echo QEMU emulator version 10.0.2 || echo "$*"; echo /b\n')
+    program.chmod(0o755)
+    assert own_emulator(str(program), program).firmware == (Path("-L help"), Path("/b"))
+
+
+def test_each_user_has_states_of_their_own(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state holds a guest's memory, and nobody else may read it."""
+    before = warm.key(recipe)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert warm.key(recipe) != before
 
 
 READER = """

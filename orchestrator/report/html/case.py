@@ -254,7 +254,8 @@ def paper(record: RunRecord, directory: Path | None) -> Paper:
         tuple((name, seconds(value)) for name, value in record.timings.items() if isinstance(value, int | float)),
         tuple((f"attempt {boot.attempt}, {boot.how}", f"{boot.outcome} after {seconds(boot.seconds)}", boot.detail)
               for boot in record.boots[:MAX_ROWS]),
-        tuple((event.kind, f"at {seconds(event.seconds)}", event.line) for event in record.console[:MAX_ROWS]),
+        tuple((event.kind, f"at {seconds(event.seconds)}" + " of the boot that was saved" * event.saved, event.line)
+              for event in record.console[:MAX_ROWS]),
         ", ".join(f"{name} {value}" for name, value in record.host.items()),
         _tail(directory, "evidence/output"), record.case.get("plain") is True,
     )  # fmt: skip
