@@ -44,7 +44,9 @@ def main() -> None:
     except Exception:  # a mistake of ours: told in full, and never taken for a failed expectation
         import traceback
 
-        traceback.print_exc()
+        from orchestrator.report.text import inert
+
+        sys.stderr.write(inert(traceback.format_exc()))
     if interrupted.asked:
         _say("interrupted")
         code = 130
@@ -103,7 +105,7 @@ def _run() -> int:
 
 def _say(message: str) -> None:
     """One message on stderr; a guest's words in it can't move the terminal."""
-    from orchestrator.report.text import clean
+    from orchestrator.report.text import clean, inert
 
     for line in message.splitlines():
-        print(f"lab: {clean(line, 2000)}", file=sys.stderr)
+        print(f"lab: {inert(clean(line, 2000))}", file=sys.stderr)

@@ -20,6 +20,7 @@ def check(
     ktap: options.Ktap = None,
     html: options.Html = None,
     markdown: options.Markdown = None,
+    github: options.Github = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show checks, values and sources of passing findings.")
     ] = False,
@@ -29,7 +30,7 @@ def check(
     from orchestrator.cli import show
     from orchestrator.cli.outputs import Outputs
 
-    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
+    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown, github=github)
     outputs.check()
     record, place = judgement.check(directory, scenario)
     show.report(record, place, outputs, verbose)

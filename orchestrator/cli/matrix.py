@@ -27,11 +27,14 @@ _HELP = "\n\n".join((  # a paragraph each: the terminal breaks the lines
     "Ctrl-C keeps what is done. --resume runs what has no result of its own: not started, interrupted, its guest did "
     "not boot, its worker was lost, or the host failed; and all cases of a scenario whose files have changed. A case "
     "that failed stays done.",
+    "--shard 2/3 runs the second of three parts of the same plan: each case is in exactly one, and all are "
+    "expected to take about as long. `lab report` of all their directories is the whole. A part without a case says "
+    "so, exit code 0.",
     "Exit code: that of the worst case, in the order 130, 4, 5, 1, 3, 2, 0.",
 ))  # fmt: skip
 _OWN = ("scenario", "kernel", "userland", "image", "output", "qemu", "modules", "vmlinux", "accel", "append", "sysctl",
         "tunable", "ulimit", "env", "define", "timeout", "memory", "cpus", "mirror", "locked", "cold",
-        "deterministic", "inspect")  # fmt: skip
+        "deterministic", "inspect", "shard")  # fmt: skip
 
 
 def matrix(
@@ -47,6 +50,9 @@ def matrix(
         options.Words, typer.Option("--userland", "-u", help="Userlands: a suite, its glibc, a glob ('*'), or a PATH.")
     ] = None,
     image: Annotated[options.Words, typer.Option("--image", "-i", help="Named pairs, or a glob.")] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="Run only the I-th of N parts, from 1.")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, max=1024, help="Guests side by side; as there is room.")
     ] = None,
@@ -61,6 +67,7 @@ def matrix(
     ktap: options.Ktap = None,
     html: options.Html = None,
     markdown: options.Markdown = None,
+    github: options.Github = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for each case.")] = None,
     qemu: options.Qemu = None,
     modules: options.Modules = None,
@@ -83,9 +90,10 @@ def matrix(
 ) -> None:
     from orchestrator.cli.outputs import Outputs
     from orchestrator.matrix import experiments
+    from orchestrator.matrix import shard as shards
     from orchestrator.matrix.record import Options
 
-    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
+    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown, github=github)
     outputs.check()
     if resume is not None:
         _refuse_others(context)
@@ -99,7 +107,8 @@ def matrix(
             settings=options.settings(append, sysctl, tunable, ulimit, env, define), inspect=inspect,
         )  # fmt: skip
         request = experiments.Request(tuple(scenario or ()), tuple(kernel or ()), tuple(userland or ()),
-                                      tuple(image or ()), chosen, output)  # fmt: skip
+                                      tuple(image or ()), chosen, output,
+                                      shards.parse(shard) if shard is not None else None)  # fmt: skip
         with shown(quiet):
             done = experiments.start(request)
     _report(done, outputs)
@@ -163,4 +172,4 @@ def _report(done: Done, outputs: Outputs) -> None:
     if not outputs.stdout:
         colour = text.wants_colour(sys.stdout)
         show.put(matrix_table.render(done.record, done.directory.path, width=show.page_width(), colour=colour))
-    outputs.write(lambda: results.read([done.directory.path]), json=lambda _: record.to_json(done.record))
+    outputs.write(lambda: results.read([done.directory.path], whole=False), json=lambda _: record.to_json(done.record))

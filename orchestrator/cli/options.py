@@ -70,6 +70,11 @@ Markdown = Annotated[
     Path | None, typer.Option("--markdown", metavar="FILE", help="A summary for the page of a CI job; - is stdout.")
 ]
 
+Github = Annotated[
+    Path | None,
+    typer.Option("--github", metavar="FILE", help="Annotations, as workflow commands of GitHub Actions; - is stdout."),
+]
+
 
 def choice(image: str | None, kernel: str | None, userland: str | None, qemu: str | None, modules: Path | None,
            accel: str, append: list[str] | None, memory: int, cpus: int, mirror: str | None, locked: bool,
@@ -155,9 +160,9 @@ def _notes(event: Event) -> None:
     if event.kind == "note":
         import sys
 
-        from orchestrator.report.text import clean
+        from orchestrator.report.text import clean, inert
 
-        print(f"lab: {clean(event.what)}", file=sys.stderr)
+        print(f"lab: {inert(clean(event.what))}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""Where results go beside the terminal: the files that --json, --junit, --ktap, --html and --markdown name."""
+"""Where results go beside the terminal: the files that --json, --junit, --ktap, --html, --markdown, --github name."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,6 +23,7 @@ class Outputs:
     ktap: Path | None = None
     html: Path | None = None
     markdown: Path | None = None
+    github: Path | None = None
 
     @property
     def wanted(self) -> dict[str, Path]:
@@ -64,12 +66,22 @@ class Outputs:
             raise problem
 
 
+def _annotations(results: Results) -> str:
+    """Annotations of files in the repository: the job's, elsewhere the working directory."""
+    from orchestrator.report import github
+    from orchestrator.report.results import places
+
+    return github.render(results, places.find(results, Path(os.environ.get("GITHUB_WORKSPACE") or ".")))
+
+
 def _renderer(name: str) -> Callable[[Results], str]:
     """The renderer of an option; only what is asked for is imported."""
     if name == "html":
         from orchestrator.report.html import page
 
         return page.render
+    if name == "github":
+        return _annotations
     from orchestrator.report import junit, ktap, markdown, results_json
 
     return {"json": results_json.render, "junit": junit.render, "ktap": ktap.render, "markdown": markdown.render}[name]

@@ -48,6 +48,7 @@ def run(
     ktap: options.Ktap = None,
     html: options.Html = None,
     markdown: options.Markdown = None,
+    github: options.Github = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Seconds for the whole run.")] = None,
     memory: options.Memory = 768,
     cpus: options.Cpus = 1,
@@ -79,7 +80,7 @@ def run(
     from orchestrator.cli.outputs import Outputs
     from orchestrator.errors import UsageError
 
-    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown)
+    outputs = Outputs(json=json, junit=junit, ktap=ktap, html=html, markdown=markdown, github=github)
     outputs.check()
     choice = options.choice(image, kernel, userland, qemu, modules, accel, append, memory, cpus, mirror, locked,
                             vmlinux, cold, deterministic or record)

@@ -72,10 +72,12 @@ def check_target(target: Path | None) -> None:
 
 def put(content: str) -> None:
     """Prints on stdout; who stops reading loses only the text."""
+    from orchestrator.report.text import inert
+
     if isinstance(sys.stdout, io.TextIOWrapper):  # guest text is not always what the locale can show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        sys.stdout.write(content)
+        sys.stdout.write(inert(content))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no second error at exit; the exit code stays the run's
@@ -85,7 +87,7 @@ def _put_bytes(content: bytes) -> None:
     """Puts a document on stdout as it would stand in a file, whatever the locale."""
     raw = getattr(sys.stdout, "buffer", None)
     if raw is None:  # a test's own stdout
-        put(content.decode())
+        sys.stdout.write(content.decode())
         return
     sys.stdout.flush()
     try:

@@ -51,6 +51,8 @@ class Conductor:
         self._doing: dict[int, str] = {}  # what each worker said last
         self._news: list[tuple[CaseRecord, int, int]] = []  # to be told: a case, how many are done, and failed
         self._what = f"{len(record.cases)} cases"
+        if record.shard is not None:
+            self._what = f"shard {record.shard.name}: {len(record.cases)} of {record.shard.cases} cases"
         self._before = record.seconds
         self._begin = time.monotonic()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestrator import fingerprint, judgement, progress, recording
 from orchestrator.errors import LabError
-from orchestrator.matrix import preparation, selection
+from orchestrator.matrix import preparation, selection, shard
 from orchestrator.matrix.conduct import Conductor, Unable
 from orchestrator.matrix.pool import default_jobs
 from orchestrator.matrix.record import (
@@ -22,11 +22,13 @@ from orchestrator.matrix.record import (
     Options,
     PairRecord,
     ScenarioRecord,
+    ShardRecord,
     State,
     undecided,
     worst,
 )
 from orchestrator.matrix.selection import Pair
+from orchestrator.matrix.shard import Shard
 from orchestrator.matrix.worker import Order, Result
 from orchestrator.model import Case, Scenario
 from orchestrator.prepare import Prepared, counted
@@ -43,6 +45,7 @@ class Request:
     images: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
     output: Path | None = None
+    shard: Shard | None = None  # None: the whole matrix
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,10 @@ def start(request: Request) -> Done:
     pairs = selection.find_pairs(preparation.store(request.options), request.kernels, request.userlands,
                                  request.images)  # fmt: skip
     record, named = plan(scenarios, pairs, request.options)
-    prepared = preparation.prepare_pairs(request.options, pairs)
+    if request.shard is not None:
+        cut(record, named, request.shard, preparation.pieces_key(request.options, pairs))
+        pairs = tuple(_pairs_of(record))
+    prepared = preparation.prepare_pairs(request.options, pairs) if pairs else {}
     directory = MatrixDirectory.create(request.output or _new_directory())
     with directory.alone():
         MatrixDirectory.check(directory.path)  # another lab may have come first
@@ -79,7 +85,7 @@ def resume(path: Path, jobs: int | None = None) -> Done:
         renew(record, {name: fingerprint.of_files(one) for name, one in named.items()}, directory)
         if jobs is not None:
             record.options = replace(record.options, jobs=jobs)
-        pairs = [pair.pair for pair in record.pairs if any(map(undecided, _cases_of(record, pair)))]
+        pairs = _pairs_of(record)
         prepared = preparation.prepare_pairs(record.options, pairs) if pairs else {}
         return _carry_out(directory, record, named, prepared)
 
@@ -112,15 +118,26 @@ def plan(scenarios: Sequence[Scenario], pairs: Sequence[Pair], options: Options)
     return record, named
 
 
+def cut(record: MatrixRecord, named: Mapping[str, Scenario], wanted: Shard, pieces: str) -> None:
+    """Leaves a planned matrix the cases of one shard, and says so where that has none."""
+    costs = [shard.cost(named[case.scenario], f"{case.kernel} {case.userland}") for case in record.cases]
+    record.shard = ShardRecord(wanted.number, wanted.count, len(record.cases), pieces)
+    own = shard.split(costs, wanted.count)[wanted.number - 1]
+    record.cases = record.cases[own.start : own.stop]
+    if not record.cases:
+        cases = "1 case" if record.shard.cases == 1 else f"{record.shard.cases} cases"
+        progress.note(f"shard {wanted} is empty: the matrix has {cases}; nothing is run")
+
+
 def renew(record: MatrixRecord, fingerprints: Mapping[str, str], directory: MatrixDirectory) -> None:
     """Makes ready to be run what has no result that counts, and says why where that is a surprise."""
     for one in record.scenarios:
         if one.fingerprint != fingerprints[one.name]:
             one.fingerprint = fingerprints[one.name]
-            progress.note(f"{one.name} has changed since: all its cases are run again")
-            for case in record.cases:
-                if case.scenario == one.name:
-                    case.reset()
+            if changed := [case for case in record.cases if case.scenario == one.name]:  # else another shard has them
+                progress.note(f"{one.name} has changed since: all its cases are run again")
+            for case in changed:
+                case.reset()
     for case in record.cases:
         if undecided(case) or not (directory.case(case) / "run.json").is_file():
             case.reset()
@@ -131,8 +148,10 @@ def _again(one: ScenarioRecord) -> Scenario:
     return judgement.find_scenario(one.source if Path(one.source).is_file() else one.name)
 
 
-def _cases_of(record: MatrixRecord, pair: PairRecord) -> list[CaseRecord]:
-    return [case for case in record.cases if (case.kernel, case.userland) == (pair.kernel, pair.userland)]
+def _pairs_of(record: MatrixRecord) -> list[Pair]:
+    """The pairs on which something is yet to be run."""
+    used = {(case.kernel, case.userland) for case in record.cases if undecided(case)}
+    return [pair.pair for pair in record.pairs if (pair.kernel, pair.userland) in used]
 
 
 # -- carrying it out -----------------------------------------------------------------------------

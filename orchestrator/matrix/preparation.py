@@ -17,7 +17,7 @@ from orchestrator.prepare import Choice, Prepared, find_kernel, is_path, prepare
 from orchestrator.toolchain import Program
 
 if TYPE_CHECKING:
-    from orchestrator.pieces import Store
+    from orchestrator.pieces import Store, Wanted
 
 
 def store(options: Options) -> Store:
@@ -50,8 +50,19 @@ def prepare_pairs(options: Options, pairs: Sequence[Pair]) -> dict[Pair, Prepare
     return found
 
 
-def _fetch_together(pieces: Store, options: Options, pairs: Sequence[Pair]) -> None:
-    """One download for everything that is missing; what fails is found out again by who needs it."""
+def pieces_key(options: Options, pairs: Sequence[Pair]) -> str:
+    """The lock's key of what the pairs are made of, symbols too; "" if the lock does not name all of it. What a user
+    brings by path is no piece."""
+    from orchestrator.pieces import upkeep
+
+    pieces = store(options)
+    try:
+        return upkeep.cache_key(pieces, upkeep.with_symbols(dict.fromkeys(_wanted(pieces, options, pairs))))
+    except PieceError:
+        return ""
+
+
+def _wanted(pieces: Store, options: Options, pairs: Sequence[Pair]) -> list[Wanted]:
     from orchestrator.pieces import Wanted
 
     wanted = [Wanted(PieceKind.KERNEL, pair.kernel) for pair in pairs if not is_path(pair.kernel)]
@@ -59,8 +70,13 @@ def _fetch_together(pieces: Store, options: Options, pairs: Sequence[Pair]) -> N
                if not is_path(pair.userland)]  # fmt: skip
     if options.qemu is None or (options.qemu != "system" and not is_path(options.qemu)):
         wanted.append(Wanted(PieceKind.EMULATOR, pieces.emulator_name(options.qemu)))
+    return wanted
+
+
+def _fetch_together(pieces: Store, options: Options, pairs: Sequence[Pair]) -> None:
+    """One download for everything that is missing; what fails is found out again by who needs it."""
     try:
-        pieces.prepare(wanted)
+        pieces.prepare(_wanted(pieces, options, pairs))
     except PieceError as error:
         progress.note(error.message)
 

@@ -20,12 +20,14 @@ from typing import Any
 
 from orchestrator.errors import LabError, UsageError
 from orchestrator.matrix.selection import Pair
+from orchestrator.matrix.shard import MAX_SHARDS
 from orchestrator.model import Ending, Outcome, Settings
 from orchestrator.rundir import FIRST_RUNS, safe
 
 SCHEMA = 1
 FILE = "matrix.json"
 MAX_RECORD = 64 << 20  # bytes
+MAX_PLAN = 200_000  # cases of the matrix that a shard is of
 # The worst first. As in a single run, how a guest ended is stronger than its findings, and FAIL than ERROR.
 SEVERITY = (130, 4, 5, 1, 3, 2, 0)
 # Endings that say nothing of the case itself
@@ -141,6 +143,21 @@ class Options:
     inspect: bool | None = None  # at every checkpoint, at none; None: as the scenario says
 
 
+@dataclass(frozen=True)
+class ShardRecord:
+    """Which part of a matrix this is. Its scenarios and pairs are those of the whole, its cases are its own."""
+
+    number: int  # from 1
+    count: int
+    cases: int  # of the whole matrix: every scenario on every pair
+    pieces: str  # the lock's key of all that the pairs are made of; "" for what the lock does not name
+
+    @property
+    def name(self) -> str:
+        """The shard as it is typed: "2/3"."""
+        return f"{self.number}/{self.count}"
+
+
 @dataclass
 class MatrixRecord:
     """Everything that ``matrix.json`` holds."""
@@ -156,6 +173,7 @@ class MatrixRecord:
     scenarios: list[ScenarioRecord] = field(default_factory=list)
     pairs: list[PairRecord] = field(default_factory=list)
     cases: list[CaseRecord] = field(default_factory=list)
+    shard: ShardRecord | None = None  # None: the whole matrix
 
 
 def word(ending: Ending, outcome: Outcome) -> str:
@@ -211,7 +229,20 @@ def _record(data: dict[str, Any]) -> MatrixRecord:
     for case in data["cases"]:
         if case.scenario not in names or (case.kernel, case.userland) not in pairs:
             raise ValueError(f"the case {case.directory!r} is not of its plan")
+    if data.get("shard") is not None:
+        data["shard"] = _shard(data["shard"], len(data["scenarios"]) * len(data["pairs"]))
     return MatrixRecord(**data)
+
+
+def _shard(data: dict[str, Any], planned: int) -> ShardRecord:
+    shard = ShardRecord(**data)
+    if not all(type(number) is int for number in (shard.number, shard.count, shard.cases)):
+        raise TypeError("a number of the shard is none")
+    if not (isinstance(shard.pieces, str) and 1 <= shard.number <= shard.count <= MAX_SHARDS):
+        raise ValueError(f"the shard {shard.name}")
+    if shard.cases != planned or planned > MAX_PLAN:
+        raise ValueError(f"the shard is of {shard.cases} cases, its plan has {planned}")
+    return shard
 
 
 def _options(data: dict[str, Any]) -> Options:

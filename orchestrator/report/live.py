@@ -5,7 +5,9 @@
 
 On a terminal the newest step is shown with its time and how far it came; the line is gone at the
 end. Elsewhere (a file, CI) only a step that lasts over two seconds is told, once when it has
-lasted so long and once when it ends. Notes are always told. Nothing goes to standard output.
+lasted so long and once when it ends; and where nothing was told for a minute, how far the newest
+step is, as CI systems end jobs that say nothing. Notes are always told. Nothing goes to standard
+output.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from orchestrator.progress import Event
-from orchestrator.report.text import clean, columns, cut, is_terminal, seconds
+from orchestrator.report.text import clean, columns, cut, inert, is_terminal, seconds
 
 PATIENCE = 2.0  # seconds that a step may last before a plain line tells of it
+SILENCE = 60.0  # seconds without a plain line, after which one tells how far the newest step is
 REDRAW = 0.2  # seconds between two drawings of the live line
 _CLEAR = "\r\x1b[K"
 
@@ -40,6 +43,7 @@ class _State:
 
     steps: list[_Step] = field(default_factory=list)
     drawn: bool = False  # the live line is on the screen
+    spoke: float = 0.0  # when the last plain line was told
     broken: bool = False  # nobody reads standard error any more
     stopped: bool = False
 
@@ -64,7 +68,7 @@ class Live:
         self._terminal = is_terminal(self._stream) if terminal is None else terminal
         self._clock = clock
         self._patience = patience
-        self._state = _State(stopped=quiet)
+        self._state = _State(stopped=quiet, spoke=clock())
         self._wake = threading.Condition(threading.Lock())
         self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
 
@@ -113,7 +117,8 @@ class Live:
 
     def _line(self, text: str) -> None:
         """A line that stays, above the live one."""
-        self._write((_CLEAR if self._state.drawn else "") + clean(text, 2000) + "\n")
+        self._state.spoke = self._clock()
+        self._write((_CLEAR if self._state.drawn else "") + inert(clean(text, 2000)) + "\n")
         self._state.drawn = False
 
     def _draw(self) -> None:
@@ -159,19 +164,29 @@ class Live:
                     self._tell()
 
     def _tell(self) -> None:
-        """Elsewhere: one line for each step that has lasted long enough."""
+        """Elsewhere: one line for each step that has lasted long enough, or for the newest one after a silence."""
         now = self._clock()
         for step in () if self._terminal else self._state.steps:
             if not step.told and now - step.begin >= self._patience:
                 step.told = True
                 self._line(f"{step.what} ...")
+        if not self._terminal and self._state.steps and now >= self._silence():
+            step = self._state.steps[-1]
+            far = f"  {clean(step.detail, 200)}" if step.detail else ""
+            self._line(f"{step.what} ... {seconds(now - step.begin)}{far}")
 
     def _due(self) -> float | None:
         """Seconds until there is something to do; None: when an event comes."""
         if self._terminal:
             return REDRAW if self._state.steps else None
-        waiting = [step.begin for step in self._state.steps if not step.told]
-        return max(min(waiting) + self._patience - self._clock(), 0.001) if waiting else None
+        if not self._state.steps:
+            return None
+        due = [step.begin + self._patience for step in self._state.steps if not step.told]
+        return max(min([*due, self._silence()]) - self._clock(), 0.001)
+
+    def _silence(self) -> float:
+        """When nothing will have been told for too long."""
+        return max(self._state.spoke, self._state.steps[-1].begin) + SILENCE
 
     def _stop(self) -> None:
         with self._wake:

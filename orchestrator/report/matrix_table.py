@@ -10,6 +10,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def render(record: MatrixRecord, directory: Path, *, width: int = 80, colour: bo
            resumable: bool = True) -> str:
     """The report as text with a final newline. ``resumable``: ``directory`` is that of the one matrix shown."""
     paint = Paint(colour)
+    if record.shard is not None:
+        record = _own(record)
     sections = [
         _table(record, width, paint), _not_passed(record, directory, width, paint),
         _unconfirmed(record, directory, width), _verdict(record, directory, width, paint, resumable),
@@ -44,10 +47,20 @@ def render(record: MatrixRecord, directory: Path, *, width: int = 80, colour: bo
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
+def _own(record: MatrixRecord) -> MatrixRecord:
+    """A shard without the scenarios and pairs of which it has no case."""
+    scenarios = {case.scenario for case in record.cases}
+    pairs = {(case.kernel, case.userland) for case in record.cases}
+    return replace(record, scenarios=[one for one in record.scenarios if one.name in scenarios],
+                   pairs=[one for one in record.pairs if (one.kernel, one.userland) in pairs])
+
+
 # ---- the table
 
 
 def _table(record: MatrixRecord, width: int, paint: Paint) -> list[str]:
+    if not record.cases:
+        return []
     cases = {(case.scenario, case.kernel, case.userland): case for case in record.cases}
     rows = [(one.name, [cases.get((one.name, pair.kernel, pair.userland), _NONE) for pair in record.pairs])
             for one in record.scenarios]  # fmt: skip
@@ -223,7 +236,11 @@ def _verdict(record: MatrixRecord, directory: Path, width: int, paint: Paint, re
     if record.exit_code:
         parts.append(f"exit {record.exit_code}")
     place = clean(str(directory), 4096)
-    parts[0] = f"{plural(len(record.cases), 'case')}: {parts[0]}"
+    head = plural(len(record.cases), "case")
+    if record.shard is not None:
+        head = f"shard {record.shard.name}, {len(record.cases)} of {plural(record.shard.cases, 'case')}"
+        word, colour = (word, colour) if record.cases else ("SKIP", "yellow")
+    parts[0] = f"{head}: {parts[0]}"
     lines = flow([*parts, place], width, f"{word}  ", "  ", gap=", ", whole=True)
     lines[0] = paint(word, colour, "bold") + lines[0].removeprefix(word)
     if resumable and (record.state is not State.DONE or any(map(undecided, record.cases))):

@@ -45,6 +45,19 @@ def _visible(char: str) -> str:
     return char
 
 
+# Systems whose logs act on what is printed, by a variable that they set: on GitHub a line that begins with "::", or
+# "##[" anywhere in it (actions/runner, src/Runner.Common/ActionCommand.cs); on Azure "##vso["; TeamCity "##teamcity["
+_ACTING = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
+_COMMAND = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
+
+
+def inert(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Text as it may stand in a CI's log: where that acts on commands, what reads as one begins with \\x3a or \\x23."""
+    if not any(environment.get(name) for name in _ACTING):
+        return text
+    return _COMMAND.sub(lambda found: "\\x23" if found[1] is None else f"{found[1]}\\x3a", text)
+
+
 def columns(text: str) -> int:
     """How many columns a terminal gives to cleaned text: two for wide letters, none for accents."""
     if text.isascii():

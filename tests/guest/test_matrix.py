@@ -270,6 +270,9 @@ def test_a_guest_that_does_not_boot(lab: Lab) -> None:
         (("--resume", "m", "-k", "6.1"), "kernel"),
         (("--resume", "m", "brk"), "scenario"),
         (("brk", "--json", "./missing/x.json"), "no folder"),
+        (("brk", "--shard", "4/3"), "I/N is needed"),
+        (("brk", "--shard", ""), "I/N is needed"),
+        (("--resume", "m", "--shard", "1/2"), "shard"),
     ],
 )
 def test_usage(lab: Lab, words: tuple[str, ...], said: str) -> None:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/tutorial.md", "scenarios/README.md")
+DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/ci.md", "scenarios/README.md")
 
 # Commands that no test runs as they stand, and why; their options are checked all the same.
 NOT_RUN = (
     (r"^lab shell\b", "needs a terminal"),
     (r"\./bzImage|\./rootfs|--modules|--qemu|--vmlinux|--bundle", "needs files of the reader's"),
     (r"\b(DIR|RUN|FILE|BUNDLE|\./FOLDER|NAME|mine\.c)\b|\.\.\.|…", "has a placeholder"),
+    (r"results/[12]\b", "shards: tests/guest/test_ci.py"),
     (r"^lab matrix\b", "minutes of guests: tests/guest/test_matrix.py"),
     (r"^lab bisect (?!fork --exp)", "several guests: tests/guest/test_bisect.py"),
     (r"^lab compare -", "several guests: tests/unit/test_counterparts.py"),

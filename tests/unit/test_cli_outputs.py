@@ -20,7 +20,7 @@ from orchestrator.report import results
 
 Lab = Callable[..., tuple[int, str, str]]
 FORMATS = {"--json": "{", "--junit": "<?xml", "--ktap": "KTAP version 1\n", "--html": "<!doctype html",
-           "--markdown": "## "}  # fmt: skip
+           "--markdown": "## ", "--github": "::error "}  # fmt: skip
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def test_each_format_goes_to_its_file(lab: Lab, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", FORMATS)
 def test_a_dash_is_stdout_and_nothing_else_is(lab: Lab, tmp_path: Path, option: str) -> None:
-    saved(tmp_path / "run", GREW)
+    saved(tmp_path / "run", FAILED if option == "--github" else GREW)
     code, out, err = lab("report", tmp_path / "run", option, "-")
-    assert (code, err) == (0, "")
+    assert (code, err) == (int(option == "--github"), "")
     assert out.lower().startswith(FORMATS[option].lower()) and "PASS  1 passed" not in out
     if option == "--json":
         assert json.loads(out)["ending"] == "completed"

@@ -56,6 +56,24 @@ def test_a_long_step_is_told_when_it_has_lasted_and_when_it_ends() -> None:
     assert out.getvalue() == "building kernel 6.1 ...\nbuilding kernel 6.1: 4.3 s\n"
 
 
+def test_after_a_silence_it_says_how_far_it_is() -> None:
+    out, clock = io.StringIO(), Clock()
+    with Live(out, clock=clock, patience=0.02) as live:
+        clock.now += 500  # nothing is to be done meanwhile, and nothing is said
+        live(progress.Event("begin", "fetching"))
+        assert out.getvalue() == ""
+        for times, lasted in enumerate((30, 61, 61), 1):
+            clock.now += lasted
+            live(progress.Event("update", "fetching", f"{times} of 9 packages"))
+            live(progress.Event("begin", "inner"))  # which has the ticker look at the clock
+            live(progress.Event("end", "inner"))
+            until(lambda times=times: out.getvalue().count("\n") == times)  # type: ignore[misc]
+        live(progress.Event("end", "fetching", seconds=152))
+    assert out.getvalue().splitlines() == [
+        "fetching ...", "fetching ... 91.0 s  2 of 9 packages", "fetching ... 2 min 32 s  3 of 9 packages",
+        "fetching: 2 min 32 s"]  # fmt: skip
+
+
 def test_nested_and_equal_steps() -> None:
     out = io.StringIO()
     with Live(out, patience=0.02) as live:

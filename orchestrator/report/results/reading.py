@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator.errors import LabError, UsageError
 from orchestrator.matrix.record import FILE, CaseRecord, MatrixDirectory, MatrixRecord, State
 from orchestrator.model import Ending, Outcome
+from orchestrator.report.results import shards
 from orchestrator.report.results.model import (
     EARLY,
     UNFINISHED,
@@ -29,11 +30,12 @@ DEPTH = 2  # levels of folders above a run directory: a folder of matrices
 
 
 
-def read(paths: Sequence[Path]) -> Results:
+def read(paths: Sequence[Path], *, whole: bool = True) -> Results:
     """The results below the paths: run directories, matrix directories, folders of them, shards of one matrix.
 
     The same case found twice counts once, the newest, and ``notes`` say so. A directory that can't be read is a case
-    in ERROR which says why. Raises UsageError for a path where there is neither.
+    in ERROR which says why; with ``whole`` so is a shard that is missing. Raises UsageError for a path where there is
+    neither.
     """
     shelf = _Shelf()
     for path in paths:
@@ -43,7 +45,15 @@ def read(paths: Sequence[Path]) -> Results:
             raise UsageError(f"{path}: no run directory, nor a matrix, nor a folder of them",
                              "`lab run` and `lab matrix` make them")  # fmt: skip
     cases, notes = _once(shelf.found)
-    return Results(_title(cases, shelf.matrices), paths[0] if len(paths) == 1 else Path(), tuple(_apart(cases)),
+    if whole:
+        lost, more = shards.put_together(shelf.matrices)
+        cases, notes = cases + lost, more + notes
+    if not cases:
+        cases = [case for matrix in shelf.matrices for case in shards.alone(*matrix)]
+    title = _title(cases, shelf.matrices)
+    if not whole:
+        title = "".join(f"shard {one.shard.name}: " for _, one in shelf.matrices if one.shard) + title
+    return Results(title, paths[0] if len(paths) == 1 else Path(), tuple(_apart(cases)),
                    min((case.started for case in cases if case.started), default=""), shelf.seconds,
                    ", ".join(sorted(shelf.labs)), tuple(shelf.matrices), tuple(notes))  # fmt: skip
 
