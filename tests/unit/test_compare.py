@@ -389,7 +389,7 @@ def _json(finding: object) -> dict[str, object]:
 def test_settings_of_one_side_only_are_told(tmp_path: Path) -> None:
     tuned = {"append": [], "tunables": [["glibc.malloc.tcache_count", "0"]]}
     found = compared(make(tmp_path / "a"), make(tmp_path / "b", settings=tuned))
-    assert [side.settings for side in found.sides] == [(), ("brk: tunables glibc.malloc.tcache_count=0",)]
+    assert [side.settings for side in found.sides] == [(), ("brk: glibc.malloc.tcache_count=0",)]
 
 
 def test_evidence_that_cannot_be_read_is_told(tmp_path: Path) -> None:
