@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from math import isfinite
@@ -19,6 +20,7 @@ from orchestrator.errors import LabError, UsageError
 from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome, Verdict
 
 SCHEMA = 1
+DEPTH = 2  # levels of folders above a run directory in which it is found: a folder of matrices
 FIRST_RUNS = "first-runs"  # where a matrix keeps the run of a case that was not trusted and made again
 RECORD_LOG, RECORD_ORDERS = "record/qemu", "record/orders"  # of a run that can be replayed (--record)
 MAX_RECORD = 64 << 20  # bytes: a run.json beyond this is not ours
@@ -91,6 +93,33 @@ def machine(record: RunRecord) -> Machine:
     told, command = record.emulator, str(record.emulator.get("command", ""))
     sizes = [found[1] if (found := re.search(rf"(?:^| )-{option} (\S+)", command)) else "" for option in ("m", "smp")]
     return Machine(*(str(told.get(name, "")) for name in ("name", "version", "accelerator")), *sizes)
+
+
+def settings_words(record: RunRecord) -> tuple[str, ...]:
+    """What was set, as "kernel.randomize_va_space=0", "ulimit data=1048576", "append nokaslr". A damaged record may
+    hold anything."""
+    settings = record.case.get("settings")
+    if not isinstance(settings, Mapping):
+        return ()
+    words = {"sysctls": "", "tunables": "", "ulimits": "ulimit ", "environment": "env ", "defines": "-D"}
+    parts = [
+        f"{word}{pair[0]}={pair[1]}" if isinstance(pair, list | tuple) and len(pair) == 2 else f"{word}{pair}"
+        for key, word in words.items()
+        for pair in _items(settings.get(key))
+    ]
+    return (*parts, *(f"append {item}" for item in _items(settings.get("append"))))
+
+
+def _items(value: object) -> Sequence[object]:
+    """The items of what is a list in a sound record."""
+    return value if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def inner_folders(folder: Path) -> list[Path]:
+    """The folders in one that may hold runs, in order: no links, and not where a matrix keeps runs that it made again.
+    Raises OSError."""
+    return sorted(one for one in folder.iterdir()
+                  if one.is_dir() and not one.is_symlink() and one.name != FIRST_RUNS)  # fmt: skip
 
 
 def to_json(record: RunRecord) -> str:

@@ -19,9 +19,8 @@ from orchestrator.claims import Claim
 from orchestrator.errors import LabError, UsageError
 from orchestrator.ledger import Ledger, LeftOut, Run
 from orchestrator.model import OWN_CHECK, Ending, Scenario
-from orchestrator.rundir import FIRST_RUNS, RunDirectory, RunRecord
+from orchestrator.rundir import DEPTH, RunDirectory, RunRecord, inner_folders
 
-DEPTH = 2  # levels of folders above a run directory: a folder of matrices
 OWN_FAULT = {  # endings that say nothing about the guest
     Ending.UNFINISHED: "it was never finished",
     Ending.INTERRUPTED: "it was interrupted",
@@ -99,9 +98,8 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
     if (folder / "run.json").is_file():
         yield folder
     elif depth and os.access(folder, os.R_OK | os.X_OK) and folder.is_dir():
-        for inner in sorted(folder.iterdir()):
-            if inner.is_dir() and not inner.is_symlink() and inner.name != FIRST_RUNS:
-                yield from _below(inner, depth - 1)
+        for inner in inner_folders(folder):
+            yield from _below(inner, depth - 1)
 
 
 def evidence(paths: Sequence[Path], known: Iterable[Scenario] = ()) -> Found:

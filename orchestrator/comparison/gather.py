@@ -47,7 +47,7 @@ def gathered(items: Items, telling: Telling, sides: Sequence[Sequence[Subject]],
         forms = {name: why for name in tells if (why := reasons.holding(reasons.of_forms(telling[name]), rows))}
         tells.sort(key=lambda name: name not in forms)
         why = reasons.holding(reasons.of_glibcs(example, there, glibcs), rows) or (
-            next(iter(forms.values())) if forms else known.reasons(topic, what, there, releases, logged))
+            next(iter(forms.values())) if forms else known.reasons(topic, what, there, releases, glibcs, logged))
         finding = what if topic is Topic.VALUE else ""
         named = list(dict.fromkeys(claims[name] for name in (*tells, *cited, finding) if claims.get(name)))
         found.append(Difference(topic, what, tuple(spot for spot, _ in places), named[0] if named else "", finding,

@@ -1,4 +1,5 @@
-"""Why some observations differ that every program makes and no expectation is about: from the kernel's source. Pure.
+"""Why some observations differ that every program makes and no expectation is about: from the sources of kernel and
+glibc. Pure.
 
 Each holds only where the sides are as it says: those that have the thing on this side of a release, the others beyond.
 """
@@ -16,20 +17,25 @@ There = Mapping[str, set[bool]]  # by side: whether it has the thing, at all its
 
 @dataclass(frozen=True)
 class _Change:
-    """What a release changed: a thing is there from it on, or (``until``) up to it."""
+    """What a release of the kernel, or of glibc, changed: a thing is there from it on, or (``until``) up to it."""
 
     release: str
     because: str
     source: str
     until: bool = False
+    glibc: bool = False
 
 
 _CLOCKS = _Change("6.13", "Since 6.13 the pages of paravirtual clocks have a mapping of their own; they were a part of "
                   "[vvar].", "map_vdso(), arch/x86/entry/vdso/vma.c; e93d2521b27f (6.13)")  # fmt: skip
 _DUMPS = ("6.12", "Since 6.12 what the kernel says of core dumps goes through one function, and names pid and program "
           "first.", "coredump_report_failure(), include/linux/coredump.h; c114e9948c2b (6.12)")  # fmt: skip
+_THREADS = _Change("2.34", "Since glibc 2.34 what was in libpthread is in libc.", "NEWS for version 2.34, glibc",
+                   until=True, glibc=True)  # fmt: skip
 _CHANGES: dict[tuple[Topic, str], _Change] = {
     (Topic.MAPPING, "[vvar_vclock]"): _CLOCKS,
+    (Topic.MAPPING, "libpthread.so"): _THREADS,
+    (Topic.MAPPING, "libpthread.so bss"): _THREADS,
     (Topic.LOG, "coredump: N(exe):"): _Change(*_DUMPS),
     (Topic.LOG, "Process N(exe)"): _Change(*_DUMPS, until=True),
     (Topic.LOG, "Aborting core"): _Change(*_DUMPS, until=True),
@@ -42,14 +48,15 @@ _LEVELS = ("Five levels need a processor with LA57 and a kernel built with CONFI
 
 
 def reasons(topic: Topic, what: str, there: There, releases: Sequence[tuple[str, str]],
-            logged: Mapping[str, There]) -> tuple[Reason, ...]:
-    """What is known of it; nothing for most. ``releases``: of each side's kernel; ``logged``: which sides have which
+            glibcs: Sequence[tuple[str, str]], logged: Mapping[str, There]) -> tuple[Reason, ...]:
+    """What is known of it; nothing for most. ``releases``, ``glibcs``: each side's; ``logged``: which sides have which
     kinds of line in the kernel log, of those that differ."""
     letters = tuple(letter for letter, _ in releases)
     if (topic, what) == (Topic.KERNEL, "levels of page tables"):
         return (Reason(letters, *_LEVELS),) if all(there[letter] == {True} for letter in letters) else ()
     change = _CHANGES.get((topic, what))
-    if change is None or not all(_as_changed(change, release, there[letter]) for letter, release in releases):
+    if change is None or not all(_as_changed(change, version, there[letter])
+                                 for letter, version in (glibcs if change.glibc else releases)):  # fmt: skip
         return ()
     others = [logged.get(word, {}) for word in _OTHER_WORDS.get(what, ())]
     if others and not all(there[letter] == {True} or any(other.get(letter) == {True} for other in others)
@@ -58,8 +65,8 @@ def reasons(topic: Topic, what: str, there: There, releases: Sequence[tuple[str,
     return (Reason(letters, change.because, change.source),)
 
 
-def _as_changed(change: _Change, release: str, has: set[bool]) -> bool:
+def _as_changed(change: _Change, version: str, has: set[bool]) -> bool:
     try:
-        return has == {(Version(release) < change.release) == change.until}
+        return has == {(Version(version) < change.release) == change.until}
     except ValueError:  # not measured
         return False

@@ -62,7 +62,7 @@ class Member:
     release: str  # as measured
     glibc: str
     identity: str  # of program, settings and pieces: runs with the same one are repeats
-    settings: tuple[str, ...] = ()  # "tunables glibc.malloc.tcache_count=0"
+    settings: tuple[str, ...] = ()  # "glibc.malloc.tcache_count=0"
 
 
 @dataclass(frozen=True)

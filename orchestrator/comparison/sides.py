@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator import runs
 from orchestrator.comparison.model import LETTERS, Matched, Member, Side
 from orchestrator.errors import LabError, UsageError
-from orchestrator.rundir import RunDirectory, RunRecord, machine
+from orchestrator.rundir import RunDirectory, RunRecord, machine, settings_words
 
 Key = tuple[str, ...]
 _LEVELS: tuple[tuple[str, Callable[[Member], Key]], ...] = (  # the finest first
@@ -27,16 +27,7 @@ def member(path: Path, record: RunRecord) -> Member:
     case, measured = record.case, record.environment
     return Member(path, str(case.get("scenario", "")), str(case.get("kernel", "")), str(case.get("userland", "")),
                   str(measured.get("release", "")), str(measured.get("glibc", "")), identity(record),
-                  _settings(case.get("settings")))  # fmt: skip
-
-
-def _settings(found: object) -> tuple[str, ...]:
-    """The settings of a run in words, in their order."""
-    words = []
-    for name, values in (found.items() if isinstance(found, dict) else ()):
-        for value in values if isinstance(values, list) else ():
-            words.append(f"{name} {'='.join(map(str, value)) if isinstance(value, list) else value}"[:200])
-    return tuple(words)
+                  tuple(word[:200] for word in settings_words(record)))  # fmt: skip
 
 
 def identity(record: RunRecord) -> str:

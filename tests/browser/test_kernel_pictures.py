@@ -128,6 +128,14 @@ def test_a_block_that_is_used_again_is_one_line(tmp_path: Path, show: Show) -> N
     expect(stacks.locator("h4")).to_have_text("At joined: 1 thread, 1 kept stack (132 KiB)")
 
 
+def test_the_caption_of_blocks_is_whole_on_a_narrow_page(tmp_path: Path, show: Show) -> None:
+    page = show(rendered(threaded(tmp_path / "run")), width=420)
+    caption = picture(page, "thread_stacks").get_by_text("Who had each block").first
+    box = caption.bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= 420 and box["height"] > 20  # in several lines
+    assert caption.evaluate("one => one.closest('.scroll')") is None
+
+
 # -- all of them -------------------------------------------------------------------------------------
 
 

@@ -291,6 +291,20 @@ def test_a_file_that_is_not_mapped_is_of_no_glibc(tmp_path: Path) -> None:
     assert found["libc.so"].reasons == found["libother.so"].reasons == ()
 
 
+def test_libpthread_went_into_libc(tmp_path: Path) -> None:
+    """Where glibc is older than 2.34 it may be mapped; where both are newer that says nothing."""
+    def side(name: str, userland: str, there: bool) -> Path:
+        place = make(tmp_path / name, userland=userland)
+        for file in place.glob("evidence/*/proc/214/smaps") if there else ():
+            file.write_text(file.read_text().replace("/libc.so.6", "/libpthread-2.31.so"))
+        return place
+
+    old, new, odd = side("a", "2.31", True), side("b", "trixie", False), side("c", "bookworm", True)
+    for one, known in ((old, True), (odd, False)):
+        found = [found for found in differences(one, new) if found.what == "libpthread.so"]
+        assert [bool(one.reasons) for one in found] == [known]
+
+
 def test_a_parameter_of_malloc_is_known_where_glibcs_agree_on_it() -> None:
     seen = Seen(Topic.HEAP, "mp_.tcache_count", "grown", "7")
     glibcs = [("A", "2.24"), ("B", "2.41"), ("C", "2.41")]
@@ -389,7 +403,7 @@ def _json(finding: object) -> dict[str, object]:
 def test_settings_of_one_side_only_are_told(tmp_path: Path) -> None:
     tuned = {"append": [], "tunables": [["glibc.malloc.tcache_count", "0"]]}
     found = compared(make(tmp_path / "a"), make(tmp_path / "b", settings=tuned))
-    assert [side.settings for side in found.sides] == [(), ("brk: tunables glibc.malloc.tcache_count=0",)]
+    assert [side.settings for side in found.sides] == [(), ("brk: glibc.malloc.tcache_count=0",)]
 
 
 def test_evidence_that_cannot_be_read_is_told(tmp_path: Path) -> None:

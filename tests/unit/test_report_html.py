@@ -152,7 +152,7 @@ def test_an_excerpt_shows_no_file_but_the_runs_own_text(tmp_path: Path, file: st
 @pytest.mark.parametrize(
     ("text", "url"),
     [
-        ("do_brk_flags(), mm/mmap.c", "https://elixir.bootlin.com/linux/v6.12/source/mm/mmap.c"),
+        ("SYSCALL_DEFINE1(brk), mm/mmap.c", "https://elixir.bootlin.com/linux/v6.12/source/mm/mmap.c"),
         ("malloc/malloc.c (glibc)", "https://elixir.bootlin.com/glibc/glibc-2.41/source/malloc/malloc.c"),
         ("c1d171a00294", "https://git.kernel.org/torvalds/c/c1d171a00294"),
         ("bf1015fb2d7e (2.43)", "https://sourceware.org/git/?p=glibc.git;a=commit;h=bf1015fb2d7e"),
@@ -166,6 +166,24 @@ def test_sources_are_linked(text: str, url: str) -> None:
     parts = linked(text, "6.12.107+deb13-cloud-amd64", "2.41")
     assert "".join(part.text for part in parts) == text
     assert [part.url for part in parts if part.url] == ([url] if url else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "functions"),
+    [
+        ("mm/mmap.c, do_brk_flags(); brk(2)", ["linux/v6.12/A/ident/do_brk_flags"]),
+        ("_int_free() / __libc_free(), malloc/malloc.c (glibc)",
+         ["glibc/glibc-2.41/A/ident/_int_free", "glibc/glibc-2.41/A/ident/__libc_free"]),
+        ("heap_trim(), malloc/arena.c; exit_mmap(), mm/mmap.c",
+         ["glibc/glibc-2.41/A/ident/heap_trim", "linux/v6.12/A/ident/exit_mmap"]),
+        ("fn() of no file; mm/mmap.c", []), ("fn(), mm/mmap.c and malloc/malloc.c", []),
+    ],
+)  # fmt: skip
+def test_functions_are_linked_by_the_file_beside_them(text: str, functions: list[str]) -> None:
+    parts = linked(text, "6.12.107+deb13-cloud-amd64", "2.41")
+    assert "".join(part.text for part in parts) == text
+    urls = [part.url.removeprefix("https://elixir.bootlin.com/") for part in parts]
+    assert [url for url in urls if "/ident/" in url] == functions
 
 
 def test_the_page_stays_below_its_budget_and_says_what_it_left_out(

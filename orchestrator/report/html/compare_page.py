@@ -86,7 +86,7 @@ def _parts(comparison: Comparison, every: Sequence[words.Shared], rows: _Rows) -
     taken = sorted(order[:MAX_CASES])
     made = _made(comparison, own, taken, rows)
     common = [row for one in every if (row := rows(one.difference, one.cases[0][0].runs, one)) is not None]
-    room = BUDGET - rows.size
+    room = BUDGET - rows.size - _SECTION * len(taken)
     parts: dict[int, Part] = {}
     for number in order[:MAX_CASES]:
         case = comparison.cases[number]
@@ -104,6 +104,7 @@ def _parts(comparison: Comparison, every: Sequence[words.Shared], rows: _Rows) -
     return [parts[number] for number in taken], common
 
 
+_SECTION = 1200  # bytes of a case without its differences and pictures
 _FULL = "the page is large enough without it; compare this case alone"
 
 

@@ -161,6 +161,7 @@ def _weight(one: Finding) -> int:
     lines = [evidence for operand in one.operands for evidence in operand.evidence[:6]]
     texts += [text for operand in one.operands for text in (operand.text, operand.value, operand.remark)]
     written = sum(min(len(escape(text).encode()), shell.MAX_TEXT * 6) for text in texts if isinstance(text, str))
+    written += 130 * str(one.source).count("()")  # links
     return 900 + written + 130 * len(one.operands) + sum(90 + 2 * len(str(line.file)) for line in lines)
 
 

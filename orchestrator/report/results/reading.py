@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from orchestrator import rundir
 from orchestrator.errors import LabError, UsageError
 from orchestrator.matrix.record import FILE, CaseRecord, MatrixDirectory, MatrixRecord, State
 from orchestrator.model import Ending, Outcome
@@ -24,10 +25,7 @@ from orchestrator.report.results.model import (
     unique,
 )
 from orchestrator.report.text import plural
-from orchestrator.rundir import FIRST_RUNS, RunDirectory, RunRecord, machine
-
-DEPTH = 2  # levels of folders above a run directory: a folder of matrices
-
+from orchestrator.rundir import DEPTH, RunDirectory, RunRecord, inner_folders, machine
 
 
 def read(paths: Sequence[Path], *, whole: bool = True) -> Results:
@@ -140,8 +138,7 @@ def _is_run(folder: Path) -> bool:
 
 def _inside(folder: Path) -> list[Path]:
     try:
-        return sorted(one for one in folder.iterdir()
-                      if one.is_dir() and not one.is_symlink() and one.name != FIRST_RUNS)  # fmt: skip
+        return inner_folders(folder)
     except OSError:
         return []
 
@@ -236,21 +233,7 @@ def _apart(cases: Sequence[CaseResult]) -> Iterator[CaseResult]:
 
 def settings_words(record: RunRecord | None) -> str:
     """What was set, as "kernel.randomize_va_space=0, ulimit data=1048576, append nokaslr"; "" for nothing."""
-    settings = record.case.get("settings") if record else None
-    if not isinstance(settings, Mapping):
-        return ""
-    words = {"sysctls": "", "tunables": "", "ulimits": "ulimit ", "environment": "env ", "defines": "-D"}
-    parts = [
-        f"{word}{pair[0]}={pair[1]}" if isinstance(pair, list | tuple) and len(pair) == 2 else f"{word}{pair}"
-        for key, word in words.items()
-        for pair in _items(settings.get(key))
-    ]
-    return ", ".join([*parts, *(f"append {item}" for item in _items(settings.get("append")))])
-
-
-def _items(value: object) -> Sequence[object]:
-    """The items of what is a list in a sound record."""
-    return value if isinstance(value, list | tuple) else [] if value is None else [value]
+    return ", ".join(rundir.settings_words(record)) if record else ""
 
 
 def _title(cases: Sequence[CaseResult], matrices: Sequence[tuple[Path, MatrixRecord]]) -> str:
