@@ -24,6 +24,7 @@ NOT_RUN = (
     (r"^lab matrix\b", "minutes of guests: tests/guest/test_matrix.py"),
     (r"^lab bisect (?!fork --exp)", "several guests: tests/guest/test_bisect.py"),
     (r"^lab compare -", "several guests: tests/unit/test_counterparts.py"),
+    (r"^lab (replay|gdb)\b", "needs a recorded run, or a terminal: tests/guest/test_deterministic.py"),
     (r"^lab image\b", "downloads, or changes the cache: tests/guest/test_pieces.py"),
     (r"\blab run brk\b|^lab inspect --live", "a guest for each option: tests/guest/test_run.py has them"),
     (r"^lab run \./mine -k", "a guest more: tests/guest/test_new.py"),
