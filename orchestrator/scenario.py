@@ -97,10 +97,10 @@ def plain(c_file: Path) -> Scenario:
 def find(name_or_path: str, folders: Sequence[Path]) -> Scenario:
     """The scenario of that name in the folders, of that folder, or of that C file. Raises UsageError."""
     path = Path(name_or_path)
-    if path.suffix == ".c" or path.is_file():
-        if path.suffix != ".c":
-            return load(path.parent) if path.name == FILE else _unknown(name_or_path, folders)
+    if path.suffix == ".c":
         return plain(path)
+    if path.name == FILE and path.is_file():
+        return load(path.parent)
     for folder in folders:
         if re.fullmatch(_NAME, name_or_path) and (folder / name_or_path / FILE).is_file():
             return load(folder / name_or_path)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * cost - what page faults, system calls, threads and malloc cost: in instructions, the kernel's included.
  *

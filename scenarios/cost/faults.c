@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * faults - the first touch of a page of anonymous memory: reading, writing, writing what was read
  * before, and a huge page.

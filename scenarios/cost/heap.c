@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * heap - malloc and free, by where the block comes from and where it goes.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * mappings - system calls that change the address space: brk, mmap, munmap, mprotect.
  *

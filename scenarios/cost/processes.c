@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * processes - fork() by the number of pages that the parent has touched, and execve().
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * threads - a thread from its creation until it is joined, with a stack of its own and with one
  * that another thread left in glibc's cache.

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from compare_samples import compared
 from synthetic_run import Builder
 
 from orchestrator import costs
+from orchestrator.comparison.model import Topic
 from orchestrator.inspection.moment import Run
 from orchestrator.observations import Observations
 from orchestrator.observed import ObservationError
-from orchestrator.report import terminal
-from orchestrator.report.html import cost
+from orchestrator.report import compare_terminal, compare_words, terminal
+from orchestrator.report.html import compare_pictures, cost
 from orchestrator.report.story import moments
 
 RAW = {"began": "2020-01-01T00:00:00Z", "raw": "ab" * 32, "agent": "agent-0.cpio", "record": False}
@@ -78,3 +80,22 @@ def test_the_raw_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
     run.record.messages.append("what is said of the run is not its evidence")
     run.directory.save(run.record)
     assert run.directory.raw_digest() == before
+
+
+def test_a_comparison_lists_costs_without_repeats_and_needs_no_reason_for_them(tmp_path: Path) -> None:
+    runs = [noted(tmp_path / name, counted=True) for name in ("a", "b")]
+    (tmp_path / "b/evidence/01-faults/notes").write_text(NOTES.replace("5939", "7083"))
+    for run, kernel in zip(runs, ("5.10", "7.x"), strict=True):
+        run.record.case["kernel"] = kernel
+        run.record.environment["release"] = f"{kernel.replace('x', '3')}.1-cloud"
+        run.directory.save(run.record)
+    comparison = compared(*(run.directory.path for run in runs))
+    (one,) = [one for case in comparison.cases for one in case.differences if one.topic is Topic.COST]
+    assert one.what == "fault.write" and one.spots[0].values == ("5\u00a0939", "7\u00a0083") and not one.unexplained
+    assert compare_words.costs(one) == "+19 %"
+    text = compare_terminal.render(comparison)
+    assert "fault.write           5\u00a0939  7\u00a0083  +19 %" in text, text
+    data = compare_pictures.data(comparison.cases[0], ["A", "B"])
+    assert data is not None and data["costs"] == [
+        {"name": "fault.write", "counts": [5939, 7083], "differs": True},
+        {"name": "fault.none", "counts": [2, 2], "differs": False}]  # fmt: skip

@@ -183,7 +183,7 @@ def test_no_program(folder: Path) -> None:
         scenario.load(folder)
 
 
-def test_find(folder: Path, tmp_path: Path) -> None:
+def test_find(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "all"
     (home / "demo").mkdir(parents=True)
     for name in ("main.c", "scenario.yaml"):
@@ -191,6 +191,10 @@ def test_find(folder: Path, tmp_path: Path) -> None:
     assert scenario.names([home]) == ("demo",)
     assert scenario.find("demo", [home]).directory == home / "demo"
     assert scenario.find(str(home / "demo"), []).name == "demo"
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/demo").write_bytes(b"\x7fELF")  # a program of that name hides no scenario
+    monkeypatch.chdir(tmp_path / "here")
+    assert scenario.find("demo", [home]).directory == home / "demo"
     assert scenario.find(str(home / "demo/scenario.yaml"), []).name == "demo"
     one = scenario.find(str(home / "demo/main.c"), [home])
     assert one.plain
