@@ -14,7 +14,7 @@
  *	LAB: port 1		the host's virtio port is open: labrun can be started through it
  *	LAB: gone <text>	the labrun there ended without a last word
  *	LAB: own <ms>		this guest has what makes it one of its own (own.c)
- *	LAB: over <status>	a guest that runs its case by itself has done so, and stands still
+ *	LAB: over status <n>	or signal <n>: a guest that runs its case by itself has done so, and stands still
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -523,16 +523,20 @@ static noreturn void run_alone(void)
 	if (port < 0)
 		fail("no virtio port; the kernel needs CONFIG_VIRTIO_PCI and CONFIG_VIRTIO_CONSOLE, "
 		     "built in or as modules given with it");
+	if (!machine_can_pause())
+		fail("the guest cannot stand still: no debug console of QEMU's, or no ioperm(); "
+		     "the kernel needs CONFIG_X86_IOPL_IOPERM");
 	announce("ready", "%llu", (unsigned long long)uptime_ms());
 	pid = fork();
 	if (pid == 0)
 		labrun_session(orders);
 	while (pid > 0 && wait(&status) != pid)
 		;
-	announce("over", "%d", status);
+	announce("over", "%s %d", WIFSIGNALED(status) ? "signal" : "status",
+		 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	while (machine_pause())	/* one of the gates is closed */
 		;
-	fail("the guest cannot stand still: no debug console of QEMU's, or no ioperm() (CONFIG_X86_IOPL_IOPERM)");
+	leave(RB_POWER_OFF);
 }
 
 int main(int argc, char **argv)

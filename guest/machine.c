@@ -18,7 +18,7 @@
 #define GATE		0xea	/* ... and the next one */
 #define PORTS		3
 
-static bool open_ports(void)
+bool machine_can_pause(void)
 {
 	static bool opened;
 
@@ -30,7 +30,7 @@ bool machine_pause(void)
 {
 	static unsigned short turn;
 
-	if (!open_ports())
+	if (!machine_can_pause())
 		return false;
 	outb(1, BELL);
 	outb(1, (unsigned short)(GATE + turn));

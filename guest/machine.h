@@ -10,4 +10,7 @@
 /* The whole guest stands still until the host lets it go on; false where this machine has no such device. */
 bool machine_pause(void);
 
+/* Whether it could. */
+bool machine_can_pause(void);
+
 #endif

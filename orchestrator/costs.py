@@ -18,7 +18,7 @@ MAX_DIGITS = 20
 NOT_MODELLED = (
     "Instructions of the guest, the kernel's included: work, not time. An emulator has no caches, no TLB misses, no "
     "branch prediction and no memory that is slow. A string instruction counts once for each of its steps, and a "
-    "window of more than 500,000 instructions has ticks of the timer in it."
+    "window of more than 500,000 instructions has ticks of the timer in it (at 250 Hz)."
 )  # fmt: skip
 
 

@@ -104,8 +104,12 @@ def _check_vmcore(name: str | None, wanted: Scenario, deterministic: bool) -> No
 def command_line(request: Request) -> str:
     """The QEMU command of a request, or the two of one that makes a saved state first, for reading."""
     wanted = find_scenario(request.scenario)
+    _check_vmcore(request.vmcore, wanted, request.choice.deterministic or wanted.deterministic)
     settings = recording.merge(wanted.settings, request.settings)
-    return dry_run.text(prepare(_choice(request.choice, wanted, settings)).recipe)
+    recipe = prepare(_choice(request.choice, wanted, settings)).recipe
+    if request.keep_record:
+        recipe = replace(recipe, record=qemu.Record(str(request.output or Path("RUN")) + f"/{RECORD_LOG}"))
+    return dry_run.text(recipe)
 
 
 def _choice(choice: Choice, wanted: Scenario, settings: Settings) -> Choice:

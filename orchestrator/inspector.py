@@ -165,7 +165,7 @@ class Inspector:
                     related = (one for pid in pids for one in kernel.processes(program, pid, MAX_PROCESSES))
                     processes = list(dict.fromkeys(related))[:MAX_PROCESSES]
                     changing = kernel.changing(program, processes)
-                    if not changing or time.monotonic() > settled:
+                    if not changing or self._memory.by_itself or time.monotonic() > settled:
                         if changing:
                             self.troubles.append("an address space was in the middle of a change: it may be torn")
                         for one in processes:

@@ -87,6 +87,8 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
 
     if choice.locked:
         refuse_own(choice.kernel, choice.userland, choice.qemu)
+    if choice.deterministic:
+        check_deterministic(choice.accel, choice.cpus)
     cache = resources.cache()
     store = Store(cache=cache, mirror=choice.mirror, locked=choice.locked)
     kernel_name, userland_name = _image(store, choice)
@@ -96,7 +98,6 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
     emulator = find_emulator(store, choice.qemu)
     sysroot, sysroot_key = _sysroot(store, userland)
     if choice.deterministic:
-        check_deterministic(choice.accel, choice.cpus)
         chosen = Accelerator("tcg", COUNTED)
     else:
         chosen = accelerator.choose(
@@ -124,9 +125,10 @@ def counted(prepared: Prepared) -> Prepared:
 def check_deterministic(accel: str, cpus: int) -> None:
     """Raises UsageError for what can't be so: only an emulator counts instructions, and of one processor."""
     if accel == "kvm":
-        raise UsageError("--deterministic does not go with --accel kvm: only an emulator counts instructions")
+        raise UsageError("a deterministic guest does not go with --accel kvm: only an emulator counts instructions")
     if cpus != 1:
-        raise UsageError(f"--deterministic does not go with --cpus {cpus}: one processor's instructions are counted")
+        raise UsageError(f"a deterministic guest does not go with --cpus {cpus}: one processor's instructions are "
+                         "counted")
 
 
 def refuse_own(kernel: str | None, userland: str | None, qemu: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import shlex
 import time
@@ -15,7 +16,7 @@ from orchestrator import fingerprint, host
 from orchestrator.errors import LabError, UsageError
 from orchestrator.machine import qemu, warm
 from orchestrator.machine.guest import Attempt, Guest, ending_of
-from orchestrator.model import Case, Ending, Outcome, Piece, Settings
+from orchestrator.model import Case, Ending, Inspect, Outcome, Piece, Settings
 from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
 
 NOT_ASKED = "it was not asked for (--no-inspect)"
@@ -107,13 +108,28 @@ def boots(attempts: list[Attempt]) -> list[Boot]:
     return [Boot(a.number, a.outcome, a.seconds, a.cpu_seconds, a.detail, a.how) for a in attempts]
 
 
-def keep_digest(guest: Guest, record: RunRecord, directory: RunDirectory) -> None:
-    """That the guest was deterministic, if it was, and what all that came out of it comes to."""
+def keep_digest(guest: Guest, record: RunRecord, directory: RunDirectory, inspect: Inspect | None) -> None:
+    """That the guest was deterministic, if it was, and what all that came out of it comes to: of a run that came to its
+    end, as where another one was cut off was decided by this host."""
     recipe = guest.recipe
-    if recipe.deterministic:
-        written = recipe.record is not None and not recipe.record.again
-        record.deterministic = {"began": f"{qemu.CLOCK}Z", "raw": directory.raw_digest(), "agent": recipe.agent.name,
-                                "record": written}  # fmt: skip
+    if not recipe.deterministic:
+        return
+    record.deterministic = {"began": f"{qemu.CLOCK}Z", "agent": recipe.agent.name, "guest": recipe.content(),
+                            "inspect": inspect and asdict(inspect), "record": _written(recipe.record)}  # fmt: skip
+    if record.ended is not None:
+        with contextlib.suppress(OSError):
+            record.deterministic["raw"] = directory.raw_digest()
+
+
+def _written(record: qemu.Record | None) -> bool:
+    """Whether QEMU wrote one, to its end: only then it has its version at the beginning (replay_finish())."""
+    if record is None or record.again:
+        return False
+    try:
+        with open(record.path, "rb") as file:
+            return file.read(4).strip(b"\0") != b""
+    except OSError:
+        return False
 
 
 def keep_console(guest: Guest, record: RunRecord) -> None:

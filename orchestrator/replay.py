@@ -10,24 +10,30 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
+import socket as sockets
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import host, inspector, progress, recording, session
+from orchestrator import host, inspector, recording, session
 from orchestrator.errors import HostError, UsageError
 from orchestrator.judgement import find_scenario, judge
 from orchestrator.machine import qemu
-from orchestrator.model import Case, Settings
+from orchestrator.model import Case, Inspect, Settings
 from orchestrator.prepare import Choice, Prepared, prepare
 from orchestrator.rundir import RECORD_LOG, RECORD_ORDERS, RunDirectory, RunRecord, machine
 from orchestrator.toolchain import Program
 
 AGAIN = "run it again: `lab run … --record`"
+KILL = b"$k#6b"  # of gdb's remote protocol: the guest ends
+PATIENCE = 20.0  # seconds for that
+SHORTEST, SLOWER = 600.0, 20.0  # seconds that a replay may take at least, and times of what the run itself took
 NO_LIMITS = host.Limits(*(1e7,) * 4)  # seconds, four months: who walks through a run takes the time that it takes
 
 
@@ -41,10 +47,15 @@ class Replayed:
     differs: tuple[str, ...]
 
     @property
+    def cut_off(self) -> bool:
+        """Whether the recorded run did not come to its end, so that there is nothing whole to compare."""
+        return "raw" not in self.was.deterministic
+
+    @property
     def how(self) -> str:
         """What is not as it was, in words; "" where all is."""
         found = [f"{len(self.differs)} files: {', '.join(self.differs[:20])}"] if self.differs else []
-        if self.record.ending != self.was.ending:
+        if self.record.ending != self.was.ending and not self.cut_off:
             found.append(f"it ended as {self.record.ending.value} {self.record.ending_detail}".rstrip())
         return "; ".join(found)
 
@@ -69,22 +80,30 @@ def find(path: Path) -> Recorded:
     for name in (RECORD_LOG, RECORD_ORDERS, "program"):
         if not directory.file(name).is_file():
             raise UsageError(f"{directory.path / name} is gone: the run can't happen again", AGAIN)
-    told = was.case
-    wanted = find_scenario(str(told["source"]) if Path(str(told["source"])).exists() else str(told["scenario"]))
+    told, counted = was.case, was.deterministic
+    source = str(told.get("source", ""))
+    wanted = find_scenario(source if Path(source).exists() else str(told.get("scenario", "")))
     settings = _settings(told.get("settings", {}))
     memory = machine(was).memory.removesuffix("M")
-    choice = Choice(kernel=str(told["kernel"]), userland=str(told["userland"]), append=settings.append,
-                    qemu=None if _is_piece(was, "emulator") else str(told["emulator"]),
+    choice = Choice(kernel=str(told.get("kernel", "")), userland=str(told.get("userland", "")), append=settings.append,
+                    qemu=None if _is_piece(was, "emulator") else str(told.get("emulator", "")),
                     memory=int(memory) if memory.isdecimal() else Choice.memory, deterministic=True)  # fmt: skip
     prepared = prepare(choice, announce=False)
     case = Case(wanted, prepared.kernel, prepared.userland, prepared.emulator, settings,
-                str(told.get("fingerprint", "")), wanted.inspect)
+                str(told.get("fingerprint", "")), _inspect(counted.get("inspect")))
     _check(was, case, prepared)
     return Recorded(directory, was, case, prepared)
 
 
 def _is_piece(record: RunRecord, kind: str) -> bool:
     return any(piece.get("kind") == kind for piece in record.pieces)
+
+
+def _inspect(told: Any) -> Inspect | None:
+    """Where the recorded run was looked into, whatever the scenario says by now."""
+    if not isinstance(told, dict):
+        return None
+    return Inspect(*(tuple(map(str, told.get(part, ()))) for part in ("kernel", "heap")))
 
 
 def _settings(told: dict[str, Any]) -> Settings:
@@ -105,6 +124,8 @@ def _check(was: RunRecord, case: Case, prepared: Prepared) -> None:
         wrong.append(f"QEMU {was.emulator.get('version')} then, {prepared.emulator.version} now")
     if was.deterministic.get("agent") != prepared.recipe.agent.name:
         wrong.append("the lab's own programs in the guest (init, labrun) were others")
+    elif was.deterministic.get("guest") != prepared.recipe.content():
+        wrong.append("the bytes of kernel or initramfs were others")
     if wrong:
         raise UsageError("the record is of another machine: " + "; ".join(dict.fromkeys(wrong)),
                          "use the lab and the lock (images/lock.yaml) that recorded it")  # fmt: skip
@@ -128,11 +149,11 @@ def replay(found: Recorded, output: Path, debugger: str = "") -> Replayed:
     recipe = replace(prepared.recipe, orders=directory.file(RECORD_ORDERS).read_bytes(), record=again)
     program = Program(directory.file("program"), str(found.record.program.get("sha256", "")),
                       str(found.record.program.get("compiler", "")), tuple(found.record.program.get("command", ())))
-    limits = NO_LIMITS if debugger else host.limits(case.scenario.timeout)
+    limits = NO_LIMITS if debugger else host.limits(total=max(SHORTEST, SLOWER * found.record.seconds))
     session.run_case(case, recipe, program, target, record, limits, None, looking)
     judge(record, target, case.scenario)
-    differs = () if record.deterministic.get("raw") == found.record.deterministic.get("raw") else \
-        tuple(_differing(directory.path, target.path))
+    whole = found.record.deterministic.get("raw")
+    differs = () if whole in (None, record.deterministic.get("raw")) else tuple(_differing(directory.path, target.path))
     if differs:
         record.messages.append(f"not as it was recorded: {', '.join(differs[:10])}")
     target.save(record)
@@ -152,37 +173,50 @@ def _differing(first: Path, second: Path) -> Iterator[str]:
 # -- with a debugger ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A run that waits for gdb: the command line that connects it."""
+class Waiting(threading.Thread):
+    """A run that happens again in the background, and waits for gdb first at ``socket``."""
 
-    command: tuple[str, ...]
-    _worker: threading.Thread
+    def __init__(self, found: Recorded, output: Path, socket: Path) -> None:
+        super().__init__(name="replay", daemon=True)
+        self._found, self._output, self.socket = found, output, socket
+        self.failed: Exception | None = None
 
-    def over(self) -> None:
-        """Returns when the run has ended, which is not before gdb lets it begin."""
-        self._worker.join()
+    def run(self) -> None:
+        try:
+            replay(self._found, self._output, str(self.socket))
+        except Exception as error:  # for who waits
+            self.failed = error
+
+    def command(self) -> list[str]:
+        """What connects gdb, with the symbols of kernel, program and libc."""
+        return gdb(self._found, self.socket)
+
+    def end(self) -> None:
+        """The guest is ended, wherever it is, and its record written."""
+        deadline = time.monotonic() + PATIENCE
+        while self.is_alive() and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), sockets.socket(sockets.AF_UNIX) as stub:
+                stub.settimeout(1.0)
+                stub.connect(str(self.socket))
+                stub.sendall(KILL)
+            self.join(0.5)
 
 
 @contextlib.contextmanager
 def debugged(found: Recorded, output: Path) -> Iterator[Waiting]:
-    """The run happens again in the background, and waits for gdb first: the command line that connects it, with the
-    symbols of kernel, program and libc. At the end of the block the guest is ended, wherever it is."""
+    """The run happens again, once gdb lets it; at the end of the block the guest is ended, wherever it is. Raises what
+    keeps it from starting."""
     with tempfile.TemporaryDirectory(prefix="lab-gdb-") as folder:
-        socket = Path(folder) / "socket"
-        worker = threading.Thread(target=_unheard, args=(found, output, str(socket)), daemon=True)
-        worker.start()
-        progress.note("waiting for QEMU to listen for gdb", once=True)
-        while not socket.exists():
-            worker.join(0.05)
-            if not worker.is_alive():
-                raise HostError("the replay ended before gdb could connect", f"see {output}/run.json")
-        yield Waiting(tuple(gdb(found, socket)), worker)
-
-
-def _unheard(found: Recorded, output: Path, socket: str) -> None:
-    with contextlib.suppress(Exception):  # gdb has the word; how it went stands in the run's record
-        replay(found, output, socket)
+        waiting = Waiting(found, output, Path(folder) / "socket")
+        waiting.start()
+        try:
+            while not waiting.socket.exists():
+                waiting.join(0.05)
+                if not waiting.is_alive():
+                    raise waiting.failed or HostError("the replay ended before gdb could connect", found.record.ending)
+            yield waiting
+        finally:
+            waiting.end()
 
 
 def gdb(found: Recorded, socket: Path) -> list[str]:
@@ -190,7 +224,7 @@ def gdb(found: Recorded, socket: Path) -> list[str]:
     symbols = found.prepared.find_symbols()
     words = ["gdb", "-q"]
     if symbols.vmlinux is not None:
-        words += ["-ex", f"file {symbols.vmlinux}"]
+        words += ["-ex", f"file {shlex.quote(str(symbols.vmlinux))}"]
     for file, base in _loaded(found, symbols.libc):
         words += ["-ex", f"add-symbol-file {shlex.quote(str(file))} -o {base:#x}"]
     return [*words, "-ex", f"target remote {socket}"]
@@ -223,4 +257,9 @@ def run_gdb(command: Sequence[str]) -> int:
     """gdb in the foreground, on this terminal. Raises HostError where there is none."""
     if shutil.which(command[0]) is None:
         raise HostError("there is no gdb on this host", "install it; or connect another: `lab replay RUN --gdb`")
-    return subprocess.run(list(command), check=False, env={**os.environ, "DEBUGINFOD_URLS": ""}).returncode
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is gdb's; an ignored one would be inherited
+    try:
+        code = subprocess.run(list(command), check=False, env={**os.environ, "DEBUGINFOD_URLS": ""}).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return code if code >= 0 else 128 - code

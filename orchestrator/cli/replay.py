@@ -36,13 +36,16 @@ def replay(
             found = replaying.find(run)
             if gdb:
                 with replaying.debugged(found, target) as waiting:
-                    typer.echo(shlex.join(waiting.command))
-                    waiting.over()
+                    typer.echo(shlex.join(waiting.command()))
+                    waiting.join()
                 return
             done = replaying.replay(found, target)
         if done.how:
             typer.echo(f"DIFFERS  {done.how}")
             raise typer.Exit(1)
+        if done.cut_off:
+            typer.echo("REPLAYED  the recorded run was cut off: there is nothing whole to compare")
+            return
         typer.echo(f"SAME  raw evidence {done.record.deterministic['raw']}")
 
 
@@ -60,5 +63,5 @@ def gdb(
         with options.shown(quiet):
             found = replaying.find(run)
         with replaying.debugged(found, Path(folder) / "run") as waiting:
-            code = replaying.run_gdb(waiting.command)
+            code = replaying.run_gdb(waiting.command())
     raise typer.Exit(code)

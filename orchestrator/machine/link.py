@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import paramiko
 
 SLICE = 0.5  # seconds after which a labrun that is gone is noticed
+MAX_AHEAD = 512 << 20  # bytes that a deterministic guest may write before it stands still
 
 
 class Link(Protocol):
@@ -141,6 +142,8 @@ class Feed:
             if left <= 0:
                 break
             self._still = self._stands(min(left, SLICE))
+            if os.fstat(self._descriptor).st_size - self._offset > MAX_AHEAD:
+                raise OSError(f"the guest floods its port: more than {MAX_AHEAD >> 20} MiB at once")
         if found := os.pread(self._descriptor, size, self._offset):
             self._offset += len(found)
             return found

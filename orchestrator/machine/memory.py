@@ -40,7 +40,7 @@ class GuestMemory:
     def __init__(self, monitor: Monitor, pid: int, known: tuple[Region, ...] = ()) -> None:
         """Raises HostError where this host does not let us read QEMU's memory, GuestError if QEMU is gone."""
         self._monitor = monitor
-        self._by_itself = bool(known)
+        self.by_itself = bool(known)
         self._still = False
         self._blocks: dict[int, bytes] = {}  # what was read since the guest was paused: page tables, again and again
         self.regions = known or regions(monitor)
@@ -99,7 +99,7 @@ class GuestMemory:
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """The virtual processors stand still in the block: what is read there is of one moment."""
-        if not self._by_itself:
+        if not self.by_itself:
             self._monitor.execute("stop")
         self._still = True
         try:
@@ -107,7 +107,7 @@ class GuestMemory:
         finally:
             self._still = False
             self._blocks.clear()
-            if not self._by_itself:
+            if not self.by_itself:
                 self._monitor.execute("cont")
 
 

@@ -103,9 +103,11 @@ def apart(machine: Machine, channels: Channels) -> list[str]:
     record = machine.record
     counted = f"shift={SHIFT},sleep=off"
     if record is not None:
-        counted += f",rr={'replay' if record.again else 'record'},rrfile={record.path}"
+        counted += f",rr={'replay' if record.again else 'record'},rrfile={_escaped(record.path)}"
+    debugger = [] if record is None or not record.debugger else [
+        "-gdb", f"unix:{_escaped(record.debugger)},server=on,wait=off"]  # fmt: skip
     return [
-        *(["-gdb", f"unix:{record.debugger},server=on,wait=off"] if record is not None and record.debugger else []),
+        *debugger,
         "-icount", counted, "-seed", "1", "-rtc", f"base={CLOCK},clock=vm", "-S",
         *_file("console", channels.console), "-serial", "chardev:console",
         "-device", "virtio-serial-pci,max_ports=2,ioeventfd=off",
@@ -113,6 +115,11 @@ def apart(machine: Machine, channels: Channels) -> list[str]:
         *(word for name, place, descriptor in consoles
           for word in (*_file(name, descriptor), "-device", f"isa-debugcon,iobase={place:#x},chardev={name}")),
     ]  # fmt: skip
+
+
+def _escaped(path: str) -> str:
+    """A path in an option of QEMU's, whose commas separate (qemu-options.hx, "-device")."""
+    return path.replace(",", ",,")
 
 
 def _file(name: str, descriptor: int | None) -> list[str]:
@@ -124,7 +131,7 @@ def base(machine: Machine) -> list[str]:
     ram = ",memory-backend=ram" if machine.ram else ""
     sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
     return [
-        "-name", "qemu-lab",
+        "-name", "qemu-lab,debug-threads=on" if machine.deterministic else "qemu-lab",
         "-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-display", "none",
         "-machine", f"q35,usb=off,vmport=off,smm=off,graphics=off,sata=off{ram}",
         "-m", f"{machine.memory}M",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,13 @@ class Recipe:
             accelerator=self.accelerator, sandbox=self.sandbox, ram=ram,
             deterministic=self.deterministic, record=self.record,
         )  # fmt: skip
+
+    def content(self) -> str:
+        """SHA-256 of the kernel and of the archives of its initramfs, in hexadecimal."""
+        found = hashlib.sha256()
+        for part in (self.kernel.vmlinuz, *self.initramfs):
+            found.update(part.read_bytes())
+        return found.hexdigest()
 
     @property
     def initramfs(self) -> tuple[Path, ...]:

@@ -90,7 +90,11 @@ class Running:
         self._errors: IO[bytes] = self._parts.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._cpu_seconds = 0.0  # when we ended it
         with contextlib.ExitStack() as theirs:  # what only QEMU has from then on
-            ours = _apart(theirs) if machine.deterministic else _connected(theirs)
+            try:
+                ours = _apart(theirs) if machine.deterministic else _connected(theirs)
+            except OSError as error:
+                self._parts.close()
+                raise HostError(f"no channels for another guest: {error.strerror}", "see `ulimit -n`") from None
             self.console = Console(ours.console, log, heard)
             self._parts.callback(self.console.close)
             self.monitor = Monitor(ours.monitor)
@@ -132,7 +136,7 @@ class Running:
         gates, words = self._gates, self.console.words
         if gates is None:
             raise RuntimeError("it is spoken with through its port")
-        gone = lambda: f"labrun ended with status {words['over']}" if "over" in words else ""  # noqa: E731
+        gone = lambda: f"labrun ended with {words['over']}" if "over" in words else ""  # noqa: E731
         return Feed(self._port.fileno(), lambda patience: gates.rung(self.pid, patience), gates.open, gone,
                     lambda: self.ended)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator import fingerprint, judgement, progress, recording
-from orchestrator.errors import LabError
+from orchestrator.errors import LabError, UsageError
 from orchestrator.matrix import preparation, selection, shard
 from orchestrator.matrix.conduct import Conductor, Unable
 from orchestrator.matrix.pool import default_jobs
@@ -187,8 +187,11 @@ def _orders(directory: MatrixDirectory, record: MatrixRecord, named: Mapping[str
         pieces = prepared[pairs[one.kernel, one.userland]]
         if isinstance(pieces, Prepared):
             wanted = named[one.scenario]
-            if options.deterministic or wanted.deterministic:
-                pieces = counted(pieces)
+            try:
+                pieces = counted(pieces) if options.deterministic or wanted.deterministic else pieces
+            except UsageError as error:
+                unable[one.directory] = Unable(None, Result(detail=error.message, exit_code=error.exit_code))
+                continue
             subjects[one.directory] = (preparation.case(wanted, pieces, options), pieces)
         else:
             unable[one.directory] = Unable(None, Result(detail=pieces.message, exit_code=pieces.exit_code))

@@ -218,7 +218,7 @@ class Worker:
             if not fine:
                 shared.stop()  # which lets a kernel in trouble finish its report
             shared.keep(record, directory)
-            recording.keep_digest(shared.guest, record, directory)
+            recording.keep_digest(shared.guest, record, directory, order.case.inspect)
             if not fine:
                 self._discard()
 

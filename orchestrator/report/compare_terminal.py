@@ -73,8 +73,9 @@ class _Page:
         """A line for each window whose instructions were counted."""
         if not differences:
             return
-        rows = [(clean(one.what, 64), *(value or "-" for value in one.spots[0].values), words.costs(one))
-                for one in differences]  # fmt: skip
+        rows = [(clean(one.what, 64) + (f" at {clean(spot.at, 64)}" if len(one.spots) > 1 else ""),
+                 *(value or "-" for value in spot.values), words.costs(one, place))
+                for one in differences for place, spot in enumerate(one.spots)]  # fmt: skip
         rows.insert(0, ("cost in instructions", *self.letters, ""))
         wide = [max(_columns(row[place]) for row in rows) for place in range(len(rows[0]))]
         for row in rows:

@@ -70,11 +70,11 @@ def unexplained(comparison: Comparison) -> int:
     return sum(one.unexplained for case in comparison.cases for one in case.differences)
 
 
-def costs(one: Difference) -> str:
+def costs(one: Difference, spot: int = 0) -> str:
     """How a cost compares, where there are two sides: "+19 %"; else empty."""
     if one.topic is not Topic.COST:
         return ""
-    numbers = [value.replace("\u00a0", "") for value in one.spots[0].values]
+    numbers = [value.replace("\u00a0", "") for value in one.spots[spot].values]
     if len(numbers) != 2 or not all(value.isdigit() for value in numbers) or int(numbers[0]) == 0:
         return ""
     return f"{100 * (int(numbers[1]) / int(numbers[0]) - 1):+.0f} %"

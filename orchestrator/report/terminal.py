@@ -124,6 +124,8 @@ def _restored(restored: Mapping[str, Any], verbose: bool) -> str:
 def _deterministic(told: Mapping[str, Any], verbose: bool) -> str:
     if not told:
         return ""
+    if not told.get("raw"):
+        return "deterministic, as far as it came"
     return f"deterministic: raw evidence {_text(told, 'raw')[: None if verbose else 16]}"
 
 

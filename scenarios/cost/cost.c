@@ -3,8 +3,8 @@
  * cost - what page faults, system calls, threads and malloc cost: in instructions, the kernel's included.
  *
  * Its guest counts instructions instead of taking the time (scenario.yaml: deterministic), so
- * that the numbers are the same in every run, on every host, and differ between kernels and
- * glibcs by what these do.  That it really counts them is shown first: by an empty window, and
+ * that the numbers are the same in every run, on every host with the same compiler, and differ
+ * between kernels and glibcs by what these do.  That it really counts them is shown first: by an empty window, and
  * by one with a known number of instructions in it.
  *
  * No cache, no TLB and no memory has a price here: what is counted is work, not time.

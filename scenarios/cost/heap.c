@@ -13,7 +13,11 @@
 #include <stdlib.h>
 
 #define MANY	64
+#ifdef MUTATE_MAPPED
+#define CACHED	(1UL << 20)	/* never cached */
+#else
 #define CACHED	100	/* bytes: sizes of their own, so that no window finds what another one left */
+#endif
 #define FAST	60
 #define SMALL	600
 #define LARGE	3000	/* beyond what a thread's cache takes, and beyond the small bins */
@@ -95,14 +99,8 @@ void show_heap(void)
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);	/* it no longer moves when a mapped block is freed */
 	find_cache();
 	lab_note_u64("cache", cache_takes);
-#ifdef MUTATE_MAPPED
-	mallopt(M_MMAP_THRESHOLD, 64);
-#endif
 	MEASURE("heap.malloc-tcache", free(malloc(CACHED)), block = malloc(CACHED), free(block));
 	MEASURE("heap.free-tcache", block = malloc(CACHED), free(block), NOTHING);
-#ifdef MUTATE_MAPPED
-	mallopt(M_MMAP_THRESHOLD, 128 << 10);
-#endif
 	if (has_fastbins())
 		show_fast();
 	show_bin("heap.malloc-smallbin", "heap.free-smallbin", SMALL);

@@ -78,6 +78,8 @@ def test_a_program_that_does_not_end_is_at_a_limit(lab: Lab) -> None:
     assert done.returncode == 5, done.stdout + done.stderr
     record = lab.record("spin")
     assert record.ending is Ending.TIMEOUT and [one.name for one in record.checkpoints] == ["exec"]
+    assert (lab.folder / "spin/evidence/output").read_text() == "here\n", "what it had said is not lost"
+    assert "raw" not in record.deterministic, "where it was cut off was this host's doing"
 
 
 def test_instructions_are_counted_to_the_last_one(lab: Lab) -> None:

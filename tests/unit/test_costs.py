@@ -17,7 +17,8 @@ from orchestrator.report import compare_terminal, compare_words, terminal
 from orchestrator.report.html import compare_pictures, cost
 from orchestrator.report.story import moments
 
-RAW = {"began": "2020-01-01T00:00:00Z", "raw": "ab" * 32, "agent": "agent-0.cpio", "record": False}
+RAW = {"began": "2020-01-01T00:00:00Z", "raw": "ab" * 32, "agent": "agent-0.cpio", "guest": "cd" * 32,
+       "inspect": None, "record": False}
 NOTES = ("cost.fault.write=5939\ncost.fault.none=2\ncost.odd=-5\ncost.words=many\n"
          "cost.huge=123456789012345678901\nbrk=7\n")
 

@@ -12,7 +12,7 @@ from synthetic_run import Builder
 
 from orchestrator import recording, replay
 from orchestrator.errors import UsageError
-from orchestrator.model import Settings, Symbols
+from orchestrator.model import Ending, Inspect, Settings, Symbols
 from orchestrator.rundir import RECORD_LOG, RECORD_ORDERS
 
 PIECES = [{"kind": "kernel", "name": "6.1", "key": "k1", "packages": ["linux-image-6.1=6.1.1-1"], "drift": ""},
@@ -22,7 +22,7 @@ ELF = b"\x7fELF\x02\x01\x01" + bytes(9)
 
 def recorded(path: Path) -> Builder:
     run = Builder(path).at("start").at("exit", kind="exit")
-    run.record.deterministic = {"raw": "00" * 32, "agent": "agent-1.cpio", "record": True}
+    run.record.deterministic = {"raw": "00" * 32, "agent": "agent-1.cpio", "guest": "11" * 32, "record": True}
     run.record.pieces = [dict(piece) for piece in PIECES]
     for name in (RECORD_LOG, RECORD_ORDERS, "program"):
         run.directory.write(name, ELF + b"\3\0")
@@ -50,7 +50,8 @@ def check(run: Builder, monkeypatch: pytest.MonkeyPatch, **now: Any) -> None:
     pieces = now.get("pieces", PIECES)
     monkeypatch.setattr(recording, "new_record", lambda case, emulator: SimpleNamespace(pieces=pieces))
     prepared = SimpleNamespace(emulator=SimpleNamespace(version=now.get("qemu", run.record.emulator["version"])),
-                               recipe=SimpleNamespace(agent=Path(now.get("agent", "/c/agent-1.cpio"))))
+                               recipe=SimpleNamespace(agent=Path(now.get("agent", "/c/agent-1.cpio")),
+                                                      content=lambda: now.get("guest", "11" * 32)))
     replay._check(run.record, SimpleNamespace(), prepared)  # type: ignore[arg-type]
 
 
@@ -66,6 +67,22 @@ def test_the_very_same_machine_is_needed_and_what_differs_is_named(
         check(run, monkeypatch, qemu="7.0")
     with pytest.raises(UsageError, match="init, labrun"):
         check(run, monkeypatch, agent="/c/agent-2.cpio")
+    with pytest.raises(UsageError, match="bytes of kernel or initramfs"):
+        check(run, monkeypatch, guest="22" * 32)
+
+
+def test_it_is_looked_into_as_it_was() -> None:
+    assert replay._inspect({"kernel": ["start"], "heap": []}) == Inspect(("start",), ())
+    assert replay._inspect(None) is None
+
+
+def test_what_was_cut_off_is_not_compared(tmp_path: Path) -> None:
+    run = recorded(tmp_path / "run")
+    whole = replay.Replayed(run.record, replace(run.record, ending=Ending.LOST_GUEST), run.directory, ("kernel.log",))
+    assert whole.how == "1 files: kernel.log; it ended as lost-guest" and not whole.cut_off
+    del run.record.deterministic["raw"]
+    cut = replay.Replayed(run.record, replace(run.record, ending=Ending.LOST_GUEST), run.directory, ())
+    assert cut.cut_off and cut.how == ""
 
 
 def test_settings_come_back_as_they_were() -> None:

@@ -178,7 +178,8 @@ def _machine(emulator: Mapping[str, Any]) -> str:
 def _guest(record: RunRecord) -> tuple[str, str]:
     """How the guest came to be: booted for this, or gone on from a saved state, and what that means."""
     if record.deterministic:
-        return "booted, deterministic", f"raw evidence {record.deterministic.get('raw')}"
+        raw = record.deterministic.get("raw")
+        return "booted, deterministic", f"raw evidence {raw}" if raw else "as far as it came"
     if not record.restored:
         return ("booted" if any(boot.outcome == "ready" for boot in record.boots) else ""), ""
     same = record.restored.get("same")
