@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from orchestrator.kernel_log import text_of
 from orchestrator.model import Ending
 
 # The first pattern that matches decides: lock-ups and stalls are printed with "BUG:" as well.
@@ -28,23 +29,6 @@ _PATTERNS: tuple[tuple[Ending, re.Pattern[str]], ...] = tuple(
 )
 
 FATAL = frozenset({Ending.PANIC, Ending.OOPS, Ending.BUG})
-
-_PRINTK = re.compile(r"(?:<\d+>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ?")
-
-
-def stamped(line: str) -> bool:
-    """Whether the line has printk's time stamp."""
-    return _PRINTK.search(line) is not None
-
-
-def text_of(line: str) -> str:
-    """What the kernel said, without its time stamp; also behind what somebody left on the line before it."""
-    return _PRINTK.split(line)[-1].rstrip()
-
-
-def comparable(line: str) -> str:
-    """A form of a kernel line that is the same whether it came over the console or from /dev/kmsg."""
-    return "".join(filter(str.isprintable, text_of(line.split("\n")[0])))[:300].rstrip()
 
 
 def classify(line: str) -> Ending | None:

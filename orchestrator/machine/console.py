@@ -20,7 +20,8 @@ import pexpect
 from pexpect import fdpexpect
 
 from orchestrator.errors import HostError
-from orchestrator.machine.classify import FATAL, classify, comparable, lab_line, stamped
+from orchestrator.kernel_log import comparable, stamped
+from orchestrator.machine.classify import FATAL, classify, lab_line
 from orchestrator.model import Ending
 
 MAX_LOG = 16 << 20  # bytes kept of one guest's console

@@ -16,8 +16,8 @@ from orchestrator.collect.procfs import parse_smaps
 from orchestrator.comparison import sides
 from orchestrator.comparison.model import Topic
 from orchestrator.comparison.places import Regions, exact, mapping_name, relative
-from orchestrator.comparison.seen import log_kind, log_shape
 from orchestrator.errors import UsageError
+from orchestrator.kernel_log import log_kind, log_shape
 from orchestrator.model import Ending, Outcome, Vma
 from orchestrator.report import compare_markdown
 from orchestrator.report import compare_words as words
