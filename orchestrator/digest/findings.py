@@ -17,7 +17,6 @@ from orchestrator.observed import ObservationError
 MAX_LOG = 20_000  # lines of the kernel log
 _ID = re.compile(r"(?:^|[-_.])(?:pid|tid|tgid|ppid)$|^(?:child|parent)$")  # keys of notes
 _OF_PROCESSES = re.compile(r"[pt]g?id|clone|fork|wait|child", re.IGNORECASE)  # operands
-_PID = re.compile(r"[pt]id=notes?\(\s*[\"']([^\"']+)")  # a note that a check takes for a process
 _NOTE = re.compile(r"\s*notes?\(\s*[\"']([^\"']+)")
 _HEX = re.compile(r"0x[0-9a-f]{1,16}")
 _DECIMAL = re.compile(r"-?\d{1,20}")
@@ -82,8 +81,8 @@ def notes(subject: Subject, checkpoint: Checkpoint) -> Any:
     if subject.shared(checkpoint):
         subject.leave(left_out.SHARED)
         return Counter(note.key for note in found)
-    loose = _loose(subject)
-    return [[note.key, None if note.key in loose else _note(subject, names, note.key, note.value)] for note in found]
+    return [[note.key, None if note.key in subject.bounded else _note(subject, names, note.key, note.value)]
+            for note in found]  # fmt: skip
 
 
 def _note(subject: Subject, names: Names, key: str, value: str) -> Any:
@@ -94,7 +93,7 @@ def _note(subject: Subject, names: Names, key: str, value: str) -> Any:
 
 def _is_id(subject: Subject, key: str) -> bool:
     """Whether a note of that key is the id of a process: by its name, or as a check takes it for one."""
-    return bool(_ID.search(key)) or any(key in _PID.findall(one.check) for one in subject.run.record.findings)
+    return bool(_ID.search(key)) or key in subject.processes_noted
 
 
 def _id(names: Names, value: str) -> Any:
@@ -103,17 +102,6 @@ def _id(names: Names, value: str) -> Any:
     except ValueError:
         return names.text(value)
     return names.member(number) if number else "none"
-
-
-def _loose(subject: Subject) -> set[str]:
-    """The keys of notes that checks only bound, as what they are is expected to vary."""
-    every: set[str] = set()
-    fixed: set[str] = set()
-    for one in subject.run.record.findings:
-        found, sure = checked.notes(one.check)
-        every |= found
-        fixed |= sure
-    return every - fixed
 
 
 def _noted(names: Names, value: str) -> Any:

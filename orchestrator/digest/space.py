@@ -82,7 +82,7 @@ def sized(subject: Subject, one: Process, name: str) -> bool:
     if one.shared and name in (HEAP, ANONYMOUS):
         subject.leave(left_out.SHARED)
         return False
-    if one.cut and name == HEAP:
+    if name in one.cut:
         subject.leave(left_out.CUT)
         return False
     return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from orchestrator.comparison.places import LARGE, Regions, named, stacks
+from orchestrator.digest import checked
 from orchestrator.digest.left_out import RULES, Rule
 from orchestrator.digest.names import Names
 from orchestrator.inspection.moment import MAX_PROCESSES, Moment, Run
@@ -18,6 +19,10 @@ from orchestrator.rundir import safe
 
 MAX_CHECKPOINTS = 1000  # of one run
 ARENA = 64 << 20  # HEAP_MAX_SIZE, malloc/arena.c (glibc): what heaps of threads' arenas are aligned to
+
+# bytes: what execve makes of a main stack (setup_arg_pages(), fs/exec.c: 128 KiB more than a page)
+_STEADY = {"[heap]": LARGE, "[stack]": (128 << 10) + 4096}
+_PID = re.compile(r"[pt]id=notes?\(\s*[\"']([^\"']+)")
 
 
 @dataclass
@@ -36,10 +41,11 @@ class Process:
         return list(named(self.moment.mappings[1])) if self.moment.mappings else []
 
     @cached_property
-    def cut(self) -> bool:
-        """Whether its heap is so large that a program may have cut it where a page table ends. Whether it ends there
-        must not count: by chance any heap may."""
-        return any(name == "[heap]" and vma.size > LARGE for name, vma in self.vmas)
+    def cut(self) -> frozenset[str]:
+        """Which of "[heap]" and "[stack]" is so large that its size may be chance: a program may have cut a heap above
+        2 MiB where a page table ends, and a main stack that has grown did so from a random top. Whether the heap ends
+        there must not count: by chance any heap may."""
+        return frozenset(name for name, vma in self.vmas if vma.size > _STEADY.get(name, vma.size))
 
     @property
     def arenas(self) -> int:
@@ -109,8 +115,8 @@ class Subject:
         return any(one.arenas for one in self._until(checkpoint))
 
     def cut(self, checkpoint: Checkpoint | None) -> bool:
-        """Whether a heap ends where a page table does, at that checkpoint or before."""
-        return any(one.cut for one in self._until(checkpoint))
+        """Whether the size of a heap or a main stack may be chance, at that checkpoint or before."""
+        return any(bool(one.cut) for one in self._until(checkpoint))
 
     def several(self, checkpoint: Checkpoint | None) -> bool:
         """Whether a process has had threads, until that checkpoint."""
@@ -134,6 +140,17 @@ class Subject:
         near = [key for key in self._regions if key[0] == index or key[1] == pid]
         near.sort(key=lambda key: (key != (index, pid), key[0] != index))  # stable
         return Names([self._regions[key] for key in near], self.ids)
+
+    @cached_property
+    def processes_noted(self) -> frozenset[str]:
+        """The keys of notes that checks take for the id of a process."""
+        return frozenset(key for one in self.run.record.findings for key in _PID.findall(one.check))
+
+    @cached_property
+    def bounded(self) -> frozenset[str]:
+        """The keys of notes that checks only bound, as what they are is expected to vary."""
+        found = [checked.notes(one.check) for one in self.run.record.findings]
+        return frozenset().union(*(every for every, _ in found)) - frozenset().union(*(fixed for _, fixed in found))
 
     @cached_property
     def memory(self) -> str:

@@ -48,9 +48,10 @@ def parts(subject: Subject, checkpoint: Checkpoint) -> Iterator[tuple[str, Any]]
     yield "trace", {"lost": lost > 0, "windows": [_window(subject, checkpoint, trace, one) for one in trace.windows]}
     try:
         graphs = list(graph.parse_graph(subject.run.observed.document(f"{folder}/graph")))
+        whole = not ftrace.lost(subject.run.observed.document(f"{folder}/graph-stats"))
     except ObservationError:
         return
-    yield "call trees", [[one.name, one.cut, _calls(one.calls)] for one in graphs]
+    yield "call trees", [[one.name, _tree(subject, checkpoint, trace, one) if whole else None] for one in graphs]
 
 
 # -- records -------------------------------------------------------------------------------------
@@ -121,6 +122,26 @@ def _named(value: str, record: Record, names: Names) -> Any:
 
 
 # -- call trees ----------------------------------------------------------------------------------
+
+
+def _tree(subject: Subject, checkpoint: Checkpoint, trace: Trace, found: graph.Graph) -> Any:
+    """The calls of the thread that marked the window. The graph has no addresses: its faults are those of the trace, in
+    the same order; where they are not as many, it can't be told which are given, and none is."""
+    window = next((one for one in trace.windows if one.name == found.name), None)
+    if window is None or found.cut:
+        return None
+    calls = [one for one in found.calls if one.pid == window.pid and not _HIDDEN.match(one.name)]
+    faults = [ftrace.number(_value(one, "address")) for one in trace.records[window.first:window.last]
+              if one.pid == window.pid and one.name == _HANDLED]  # fmt: skip
+    if len(faults) != sum(one.name == "handle_mm_fault" for one in calls):
+        return None
+    vmas = [vma for one in subject.processes.get(checkpoint.index, ()) for _, vma in one.vmas]
+    rows, rest = [], iter(faults)
+    for call in calls:
+        address = next(rest) if call.name == "handle_mm_fault" else None
+        if not isinstance(address, int) or _is_given(vmas, address):
+            rows.append([call.name, _calls(call.calls)])
+    return rows
 
 
 def _calls(calls: list[graph.Call]) -> Any:

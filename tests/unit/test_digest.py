@@ -13,7 +13,7 @@ import heap_samples
 import inspect_samples
 import pytest
 from compare_samples import compared, edited, make, moved, operand, stat
-from synthetic_run import GREW, HEAP, LIBC, PID, Builder, Map, smaps
+from synthetic_run import GREW, HEAP, LIBC, PID, STACK, Builder, Map, smaps
 
 from orchestrator import judgement
 from orchestrator.digest import canonical, checked, left_out, take
@@ -151,6 +151,14 @@ def test_a_large_mapping_makes_distances_chance(tmp_path: Path) -> None:
     assert apart(one, run(tmp_path / "smaller", replace(large, kib=2048))) != []
     assert left_out.PLACES.what in digest(one).left_out
     assert left_out.PLACES.what not in digest(run(tmp_path / "small", heap())).left_out
+
+
+def test_the_size_of_a_large_heap_and_a_grown_stack_is_chance(tmp_path: Path) -> None:
+    for name, start, steady in (("[heap]", HEAP, (2044, 2048)), ("[stack]", STACK - (1 << 24), (128, 132))):
+        sizes = [*steady, 4096, 4100]
+        runs = [run(tmp_path / f"{name[1:-1]}-{kib}", Map(start, kib, "rw-p", name)) for kib in sizes]
+        assert "grown: mappings" in apart(runs[0], runs[1])
+        assert apart(runs[2], runs[3]) == []
 
 
 def test_a_counter_a_limit_and_a_log_change_it(tmp_path: Path) -> None:
@@ -414,10 +422,33 @@ GRAPH = """\
     ],
 )  # fmt: skip
 def test_a_call_tree(tmp_path: Path, more: str, same: bool) -> None:
-    runs = [run(tmp_path / str(place), heap(), trace=window()) for place in range(2)]
-    for place, text in zip(runs, ("", more), strict=True):
-        (place / "evidence/00-grown/trace/graph").write_text(GRAPH.replace("{more}", text))
+    runs = [graph_run(tmp_path / str(place), GRAPH.replace("{more}", text)) for place, text in enumerate(("", more))]
     assert apart(*runs) == ([] if same else ["grown: call trees"])
+
+
+def graph_run(path: Path, graph: str, faults: tuple[int, ...] = (HEAP,), dropped: int = 0) -> Path:
+    records = [record(PID, "lab_fault", f"(f+0x4/0x8) vma=0 address={address:#x} flags=0x1254") for address in faults]
+    made = run(path, heap(), trace=window(*records))
+    (made / "evidence/00-grown/trace/graph").write_text(graph)
+    (made / "evidence/00-grown/trace/graph-stats").write_text(f"cpu0 entries=9 overrun=0 commit_overrun=0 "
+                                                              f"dropped={dropped}\n")  # fmt: skip
+    return made
+
+
+def test_a_call_tree_of_a_fault_on_the_stack_is_left_out(tmp_path: Path) -> None:
+    once = GRAPH.replace("{more}", "")
+    tree = "".join(once.splitlines(keepends=True)[1:-1])
+    twice = once.replace(tree, tree + tree)
+    stack = 0x7FFC7E5A9F00
+    assert apart(graph_run(tmp_path / "one", once), graph_run(tmp_path / "two", twice, (stack, HEAP))) == []
+    heap_twice = graph_run(tmp_path / "three", twice, (HEAP, HEAP))
+    assert apart(graph_run(tmp_path / "four", once), heap_twice) == ["grown: trace", "grown: call trees"]
+
+
+def test_a_graph_that_overflowed_is_left_out(tmp_path: Path) -> None:
+    once, more = (GRAPH.replace("{more}", text) for text in ("", " 0)  program-214   |  1 us |      do_wp_page();\n"))
+    runs = [graph_run(tmp_path / str(place), graph, dropped=1) for place, graph in enumerate((once, more))]
+    assert apart(*runs) == []
 
 
 # -- the record ----------------------------------------------------------------------------------
