@@ -73,12 +73,14 @@ class Regions:
         if at < 0:
             return None
         name, vma = self._named[at]
+        if not self._exact and name == "[heap]" and vma.size > LARGE and address <= vma.end:
+            return name
         if address >= vma.end:
             return f"end of {self._name(name, vma)}" if address == vma.end else None
         if name == "[stack]":
             return "[stack]"  # its top is random by less than a page, and what lies below moves with it
-        if not self._exact and (vma.perms[2] == "x" or (name == "[heap]" and vma.size > LARGE)):
-            return f"{name} code" if vma.perms[2] == "x" else name
+        if not self._exact and vma.perms[2] == "x":
+            return f"{name} code"
         if not self._exact and vma.inode:
             return f"{name}+{vma.offset + address - vma.start:#x}"
         base = vma.start if name == "anonymous" else self._bases[name]

@@ -161,7 +161,7 @@ RANDOM = _rule(
 RACES = _rule(
     "the heap of a process with several threads",
     "The scheduler decides which thread allocates first. Threads, their stacks, guards and caches are given, and which "
-    "invariants hold.",
+    "invariants do not hold.",
     "arena_get2(), malloc/arena.c (glibc)",
     operands=r"\b(?:chunks?|chunks_of|heaps?|arenas?|bins?|bin|tcaches?|malloc_par|mp|top|block)\(",
 )
