@@ -8,8 +8,10 @@ from typing import Any
 
 from orchestrator import evaluate, fingerprint, random_batches, scenario
 from orchestrator.collect import environment
+from orchestrator.digest import take
 from orchestrator.errors import LabError, UsageError
-from orchestrator.model import Ending, Outcome, Scenario
+from orchestrator.inspection.moment import Run
+from orchestrator.model import Digest, Ending, Outcome, Scenario
 from orchestrator.observations import Observations
 from orchestrator.observed import ObservationError
 from orchestrator.rundir import RunDirectory, RunRecord
@@ -25,27 +27,41 @@ def check(path: Path, name: str | None) -> tuple[RunRecord, RunDirectory]:
     """Evaluates a run directory again with the scenario as it is now. Writes nothing."""
     directory = RunDirectory.open(path)
     record = directory.load()
+    recorded = record.digest
     wanted = _scenario_again(record) if name is None else find_scenario(name)
     judge(record, directory, wanted)
     if not wanted.plain and record.case.get("fingerprint") not in (None, fingerprint.of_program(wanted)):
         record.messages.append(f"the program or the settings of {wanted.name} have changed since: this is evidence of "
                                "what they were")
+    record.messages += _doubt(recorded, record.digest)
     return record, directory
 
 
+def _doubt(recorded: Digest | None, found: Digest | None) -> list[str]:
+    """What to say of a digest that is not the recorded one: where they differ."""
+    if recorded is None or recorded == found:
+        return []
+    if found is None:
+        return ["the record has a digest, and a run that ended so has none"]
+    where = take.words(recorded, found)
+    return [f"the digest is not the recorded one, {recorded.sha256[:take.PART]}: {where}"] if where else []
+
+
 def judge(record: RunRecord, directory: RunDirectory, wanted: Scenario) -> None:
-    """Fills in findings and outcome. A run that ended early keeps its exit code: a lost guest is
+    """Fills in findings, outcome and digest. A run that ended early keeps its exit code: a lost guest is
     never a failed expectation."""
-    observed = Observations(directory, record)
+    run = Run(directory, record)
+    observed = run.observed
     record.environment = measured(observed)
     _name_shared_batches(record, observed)
     record.findings = evaluate.evaluate(wanted, observed)
     outcome = evaluate.outcome_of(record.findings, wanted)
     if record.ending is not Ending.COMPLETED:
         record.outcome = Outcome.ERROR
-        return
-    record.outcome = outcome
-    record.exit_code = {Outcome.PASS: 0, Outcome.SKIP: 0, Outcome.FAIL: 1, Outcome.ERROR: 3}[outcome]
+    else:
+        record.outcome = outcome
+        record.exit_code = {Outcome.PASS: 0, Outcome.SKIP: 0, Outcome.FAIL: 1, Outcome.ERROR: 3}[outcome]
+    record.digest = take.digest(run)
 
 
 def measured(observed: Observations) -> dict[str, Any]:

@@ -227,6 +227,17 @@ OWN_CHECK = "--check"  # the id of a check that the user gave on the command lin
 
 
 @dataclass(frozen=True)
+class Digest:
+    """What a run was evidence of, as SHA-256: two runs of one case have the same. ``parts``: the first digits of each
+    part's own, to tell where two digests differ; ``left_out``: what is not in it, and why."""
+
+    scheme: int  # how it was made: only digests of one scheme can be compared
+    sha256: str
+    parts: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Variant:
     """One form of an expectation, with the condition under which it is the one that holds."""
 

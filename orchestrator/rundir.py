@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from orchestrator.errors import LabError, UsageError
-from orchestrator.model import Checkpoint, Ended, Ending, Evidence, Finding, Operand, Outcome, Verdict
+from orchestrator.model import Checkpoint, Digest, Ended, Ending, Evidence, Finding, Operand, Outcome, Verdict
 
 SCHEMA = 1
 DEPTH = 2  # levels of folders above a run directory in which it is found: a folder of matrices
@@ -76,6 +76,7 @@ class RunRecord:
     left_out: dict[str, str] = field(default_factory=dict)  # "kernel", "heap": why the lab could not look inside
     messages: list[str] = field(default_factory=list)  # fallbacks, retries, truncations: said, not hidden
     timings: dict[str, float] = field(default_factory=dict)  # seconds by step
+    digest: Digest | None = None  # of evidence and findings; none of a run that was cut short, or older
 
 
 class Machine(NamedTuple):
@@ -156,6 +157,7 @@ def _record(data: dict[str, Any]) -> RunRecord:
     data["checkpoints"] = [_made(Checkpoint, c) for c in data["checkpoints"]]
     data["ended"] = _made(Ended, data["ended"]) if data["ended"] else None
     data["findings"] = [_finding(f) for f in data["findings"]]
+    data["digest"] = _digest(data["digest"]) if data.get("digest") else None
     for name, kind in _KINDS.items():
         if name in data:
             _check(name, data[name], kind)
@@ -174,6 +176,15 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
+def _digest(data: dict[str, Any]) -> Digest:
+    made = _made(Digest, data)
+    for name, values in (("parts", made.parts), ("left_out", made.left_out)):
+        _check(f"digest: {name}", values, dict)
+        for key, value in values.items():
+            _check(f"digest: {name}: {key}", value, str)
+    return made
+
+
 def _finding(data: dict[str, Any]) -> Finding:
     operands = tuple(
         _made(Operand, {**o, "evidence": tuple(_made(Evidence, e) for e in o["evidence"])}) for o in data["operands"]
@@ -187,7 +198,7 @@ _PLAIN: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 _FIELDS: dict[type, list[tuple[str, type | tuple[type, ...]]]] = {
     cls: [(one.name, _PLAIN[str(one.type)]) for one in fields(cls) if str(one.type) in _PLAIN]
-    for cls in (Boot, ConsoleEvent, Checkpoint, Ended, Evidence, Operand, Finding)
+    for cls in (Boot, ConsoleEvent, Checkpoint, Digest, Ended, Evidence, Operand, Finding)
 }
 _Shape = TypeVar("_Shape")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import host, orders, progress, recording, scenario, wire
 from orchestrator.errors import GuestError, HostError, LabError, LimitError, UsageError
-from orchestrator.machine.classify import comparable
+from orchestrator.kernel_log import comparable
 from orchestrator.machine.dump import dump
 from orchestrator.machine.guest import Guest, GuestEnded, Recipe
 from orchestrator.model import Case, Checkpoint, Ended

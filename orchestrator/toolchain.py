@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _COMPILER_VARIABLES = ("CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH
                        "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES")  # fmt: skip
 LIBRARIES = ("-lm",)
 _UNLISTED = re.compile(rb"__has_include|\.incbin")  # make rules do not tell what these look at
+_NO_PLACES = "-ffile-prefix-map"  # since gcc 8, clang 10
 LIMIT = 120.0  # seconds for one compilation
 MAX_PROGRAM = 64 << 20  # bytes
 
@@ -50,9 +51,10 @@ def compile_program(sources: Sequence[Path], sysroot: Path, sysroot_key: str, ca
     files = [str(source.absolute()) for source in sources]  # a name may begin with "-"
     libraries = [flag for flag in flags if flag.startswith("-l")]
     options = [flag for flag in flags if flag not in libraries]
-    words = [*_arguments(sysroot), *CFLAGS, *options, *(f"-I{folder}" for folder in include)]
+    places = {sources[0].absolute().parent: ".", sysroot: "sysroot", **dict.fromkeys(include, "include")}
+    words = [*_arguments(sysroot), *CFLAGS, *_without_places(places), *options, *(f"-I{folder}" for folder in include)]
     argv = [compiler, *words, *files, *libraries, *LIBRARIES]  # a linker takes libraries after who needs them
-    key = "\0".join([compiler, version, sysroot_key, *CFLAGS, *flags, *files])
+    key = "\0".join([compiler, version, sysroot_key, *CFLAGS, _NO_PLACES, *flags, *files])
     folder = cache / "compiled"
     made = folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
     found = _cached(made) or _compile(argv, sources[0].absolute().parent, sysroot, made)
@@ -83,6 +85,12 @@ def _arguments(sysroot: Path) -> list[str]:
     libraries = sysroot / "usr/lib/x86_64-linux-gnu"
     return [f"--sysroot={sysroot}", f"-B{libraries}/", f"-L{libraries}",
             "-idirafter", str(sysroot / "usr/include/x86_64-linux-gnu")]  # fmt: skip
+
+
+def _without_places(places: Mapping[Path, str]) -> list[str]:
+    """Options that keep the host's folders out of the program, in its debugging information and in __FILE__: the same
+    sources give the same bytes, wherever they lie. A folder with "=" in its path can't be named so."""
+    return [f"{_NO_PLACES}={place}={name}" for place, name in places.items() if "=" not in str(place)]
 
 
 def _cached(made: Path) -> str | None:

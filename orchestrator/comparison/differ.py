@@ -16,6 +16,7 @@ from orchestrator.comparison import reasons
 from orchestrator.comparison.gather import Items, gathered
 from orchestrator.comparison.model import NOT_THERE, VALUE_OF, Comparison, Difference, Matched, Seen, Side, Spot, Topic
 from orchestrator.comparison.subject import BY_CHANCE, Name, Subject, form
+from orchestrator.digest import take
 from orchestrator.errors import UsageError
 from orchestrator.model import Finding, Outcome
 
@@ -76,7 +77,26 @@ class _Case:
         more, derived = gathered(self._observations(), self._telling, self.sides, self.letters)
         broken = dict.fromkeys(f"{run.member.path}: {why}" for run in self.runs for why in run.reading.broken)
         return replace(self.case, differences=(*found, *more), compared=self.compared, noise=self.noise,
-                       chance=self.chance, derived=derived, broken=tuple(broken)[:40])  # fmt: skip
+                       chance=self.chance, derived=derived, broken=tuple(broken)[:40],
+                       digest=self._digest(), apart=self._apart())  # fmt: skip
+
+    # -- digests ---------------------------------------------------------------------------------
+
+    def _digest(self) -> str:
+        """The digest of all runs, if they have the same one."""
+        found = {run.digest and (run.digest.scheme, run.digest.sha256) for run in self.runs}
+        one = found.pop()
+        return one[1] if one and not found else ""
+
+    def _apart(self) -> tuple[str, ...]:
+        """The parts in which digests differ of runs that are repeats, which should have the same."""
+        found: dict[str, None] = {}
+        for group in self.repeats:
+            digests = [run.digest for run in group if run.digest]
+            for other in digests[1:]:
+                if other.scheme == digests[0].scheme:
+                    found.update(dict.fromkeys(take.differences(digests[0], other)))
+        return tuple(found)
 
     # -- findings --------------------------------------------------------------------------------
 

@@ -58,13 +58,6 @@ def _heap(at: str, document: Document, found: HeapEvidence) -> Iterator[Seen]:
         yield Seen(Topic.HEAP, "invariants that do not hold", at, ", ".join(flaws) or "none", True, document.at(0))
 
 
-def stacks(moment: Moment) -> list[tuple[int, int]]:
-    """The blocks of threads' stacks, in the order of the threads: start and end."""
-    threads = moment.heap[1].threads if moment.heap else ()
-    blocks = ((one.numbers.get("stackblock", 0), one.numbers.get("stackblock_size", 0)) for one in threads)
-    return [(start, start + length) for start, length in blocks if start and length < 1 << 46]
-
-
 def _line(document: Document, items: Sequence[Arena | Thread | Stack]) -> Evidence | None:
     return document.at(items[0].line) if items else None
 

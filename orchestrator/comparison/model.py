@@ -128,6 +128,8 @@ class Matched:
     chance: int = 0  # that only repeats could tell from chance, and there are too few
     derived: int = 0  # sums of what is listed, which are not listed again
     broken: tuple[str, ...] = ()  # evidence that could not be read
+    digest: str = ""  # the digest that all its runs have; "" where they differ, or one has none
+    apart: tuple[str, ...] = ()  # the parts in which the digests of repeats differ
 
 
 @dataclass(frozen=True)

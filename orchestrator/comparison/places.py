@@ -6,9 +6,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
+from orchestrator.collect.heap_values import HeapEvidence
 from orchestrator.model import Vma
 
 KERNEL = 0xFFFF_8000_0000_0000  # from here on addresses are the kernel's; [vsyscall] is the only user of them
+LARGE = 2 << 20  # bytes that a page table maps: a program may cut its heap at such a boundary
 LOWEST = 1 << 32  # what is below is taken for a number
 _VERSIONED = re.compile(r"-[0-9][0-9.]*(\.so)$|\.so\.[0-9.]+$")
 
@@ -34,17 +36,27 @@ def named(vmas: Sequence[Vma]) -> Iterator[tuple[str, Vma]]:
     for vma in vmas:
         name = mapping_name(vma.name)
         if not name:
-            follows = before is not None and before.end == vma.start and before.inode and before.perms[1] == "w"
+            follows = before is not None and before.end == vma.start and before.inode and before.perms[1::2] == "wp"
             name = f"{mapping_name(before.name)} bss" if before is not None and follows and \
                 vma.perms == "rw-p" else "anonymous"  # fmt: skip
         yield name, vma
         before = vma
 
 
+def stacks(heap: tuple[object, HeapEvidence] | None) -> list[tuple[int, int]]:
+    """The blocks of threads' stacks, in the order of the threads: start and end."""
+    threads = heap[1].threads if heap else ()
+    blocks = ((one.numbers.get("stackblock", 0), one.numbers.get("stackblock_size", 0)) for one in threads)
+    return [(start, start + length) for start, length in blocks if start and length < 1 << 46]
+
+
 class Regions:
     """The mappings of one process at one checkpoint, to say where an address lies."""
 
-    def __init__(self, vmas: Iterable[Vma], stacks: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(self, vmas: Iterable[Vma], stacks: Iterable[tuple[int, int]] = (), exact: bool = True) -> None:
+        """Without ``exact`` nothing is told that repeats do not have in common: where in code, or in a large heap, an
+        address lies; and in a file's mapping it is told by the offset in the file, as that may be mapped twice."""
+        self._exact = exact
         self._named = list(named(tuple(vmas)))
         self._starts = [vma.start for _, vma in self._named]
         self._stacks = tuple(stacks)
@@ -61,10 +73,16 @@ class Regions:
         if at < 0:
             return None
         name, vma = self._named[at]
+        if not self._exact and name == "[heap]" and vma.size > LARGE and address <= vma.end:
+            return name
         if address >= vma.end:
             return f"end of {self._name(name, vma)}" if address == vma.end else None
         if name == "[stack]":
             return "[stack]"  # its top is random by less than a page, and what lies below moves with it
+        if not self._exact and vma.perms[2] == "x":
+            return f"{name} code"
+        if not self._exact and vma.inode:
+            return f"{name}+{vma.offset + address - vma.start:#x}"
         base = vma.start if name == "anonymous" else self._bases[name]
         offset = address - base
         return f"{self._name(name, vma)}+{offset:#x}" if offset else self._name(name, vma)

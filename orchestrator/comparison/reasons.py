@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from orchestrator.comparison.model import Reason, Seen, Topic
-from orchestrator.comparison.seen import Reading, log_kind
+from orchestrator.comparison.seen import Reading
+from orchestrator.kernel_log import log_kind
 from orchestrator.model import Evidence, Finding, Outcome
 
 _FILES = (".so", ".so bss", "program")

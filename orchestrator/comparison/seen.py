@@ -19,10 +19,10 @@ from orchestrator.collect import ftrace, procfs
 from orchestrator.collect.lines import Document, EvidenceError
 from orchestrator.comparison import inside
 from orchestrator.comparison.model import Seen, Topic
-from orchestrator.comparison.places import Regions, exact, named
+from orchestrator.comparison.places import Regions, exact, named, stacks
 from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Moment, Run
-from orchestrator.machine import classify
+from orchestrator.kernel_log import log_kind, log_shape
 from orchestrator.model import Checkpoint, Evidence, Vma
 from orchestrator.names import signal_name
 from orchestrator.observed import ObservationError
@@ -93,7 +93,7 @@ class Reading:
         self.pids += [pid for pid in (moment.pid, *threads) if pid not in self.pids]
         if moment.mappings is not None:
             document, vmas = moment.mappings
-            self.spaces[moment.at] = Regions(vmas, inside.stacks(moment))
+            self.spaces[moment.at] = Regions(vmas, stacks(moment.heap))
             if any(map(_is_arena, vmas)):
                 self._arenas.add(moment.pid)
             yield from _mappings(moment.at, document, vmas, self._calm(moment))
@@ -166,9 +166,6 @@ def _bounded(one: Seen) -> Seen:
 
 # -- the kernel log ------------------------------------------------------------------------------
 
-_CODE = re.compile(r"^Code: .*")
-# addresses, sizes and counts alike: an address may by chance have no letter in it
-_NUMBER = re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8,16}\b|(?<=[\[,+])[0-9a-f]+(?=[],+])|(?<![\w.])\d+(?![\w.])")
 _LIMITED = re.compile(r"callbacks suppressed")  # ___ratelimit(), lib/ratelimit.c: said by the next call, if any
 # What the kernel says through printk_ratelimit(), printk_ratelimited() or a ratelimit_state of its own, so that how
 # often it does is no count of what happened: show_signal_msg() (arch/x86/mm/fault.c) and the code that follows it,
@@ -177,21 +174,6 @@ _LIMITED = re.compile(r"callbacks suppressed")  # ___ratelimit(), lib/ratelimit.
 _RATIONED = re.compile(r"segfault at |^Code: |^traps: |^coredump: | bad frame in |page allocation failure"
                        r"|invoked oom-killer")  # fmt: skip
 BURST = 10  # messages in DEFAULT_RATELIMIT_INTERVAL: DEFAULT_RATELIMIT_BURST, include/linux/ratelimit_types.h
-_OTHERS = re.compile(r"IPv6: ADDRCONF|callbacks suppressed|link becomes ready|random: crng|clocksource|virtio_net")
-
-
-def log_shape(line: str) -> str:
-    """A line of the kernel log without what is of one run only: time, ids, addresses, numbers. "" for what the program
-    has no part in: the guest's own devices, and how much printk left out."""
-    text = classify.comparable(line.partition(";")[2] or line)
-    if not text or _OTHERS.search(text):
-        return ""
-    return _NUMBER.sub("N", _CODE.sub("Code: …", text))
-
-
-def log_kind(line: str) -> str:
-    """What a line of the kernel log is one of: its first two words, without numbers."""
-    return " ".join(log_shape(line).split()[:2])
 
 
 # -- the end -------------------------------------------------------------------------------------

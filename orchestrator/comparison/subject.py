@@ -9,7 +9,7 @@ from orchestrator.comparison.model import Member, Seen, Topic
 from orchestrator.comparison.places import Regions, relative
 from orchestrator.comparison.reasons import Citations
 from orchestrator.comparison.seen import Reading
-from orchestrator.model import Finding
+from orchestrator.model import Digest, Finding
 
 Name = tuple[Topic, str, str]  # topic, checkpoint, what
 
@@ -46,6 +46,11 @@ class Subject:
         record = self.reading.run.record
         return (self.member.identity, record.started, record.seconds,
                 tuple(one.seconds for one in record.checkpoints))  # fmt: skip
+
+    @property
+    def digest(self) -> Digest | None:
+        """The digest that was recorded; older records have none."""
+        return self.reading.run.record.digest
 
     @cached_property
     def findings(self) -> dict[str, Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from orchestrator.kernel_log import text_of
 from orchestrator.model import Ending
 
 # The first pattern that matches decides: lock-ups and stalls are printed with "BUG:" as well.
@@ -29,30 +30,13 @@ _PATTERNS: tuple[tuple[Ending, re.Pattern[str]], ...] = tuple(
 
 FATAL = frozenset({Ending.PANIC, Ending.OOPS, Ending.BUG})
 
-_PRINTK = re.compile(r"(?:<\d+>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ?")
 _CLOCK = re.compile(r"\[ *(\d{1,12}\.\d{6})\]")
-
-
-def stamped(line: str) -> bool:
-    """Whether the line has printk's time stamp."""
-    return _PRINTK.search(line) is not None
 
 
 def clock(line: str) -> float:
     """Seconds by the kernel's own clock, of printk's time stamp; 0 where the line has none."""
     found = _CLOCK.search(line)
     return float(found[1]) if found else 0.0
-
-
-def text_of(line: str) -> str:
-    """What the kernel said, without its time stamp; also behind what somebody left on the line before it."""
-    return _PRINTK.split(line)[-1].rstrip()
-
-
-def comparable(line: str) -> str:
-    """A form of a kernel line that is the same whether it came over the console or from /dev/kmsg."""
-    return "".join(filter(str.isprintable, text_of(line.split("\n")[0])))[:300].rstrip()
-
 
 def classify(line: str) -> Ending | None:
     """The kind of trouble that a console line reports, or None for an ordinary line.

@@ -21,7 +21,8 @@ import pexpect
 from pexpect import fdpexpect
 
 from orchestrator.errors import HostError
-from orchestrator.machine.classify import FATAL, classify, clock, comparable, lab_line, stamped
+from orchestrator.kernel_log import comparable, stamped
+from orchestrator.machine.classify import FATAL, classify, clock, lab_line
 from orchestrator.model import Ending
 
 MAX_LOG = 16 << 20  # bytes kept of one guest's console

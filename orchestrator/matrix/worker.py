@@ -172,6 +172,7 @@ class Worker:
             directory.save(record)
         except KeyboardInterrupt:
             record.ending, record.outcome, record.exit_code = Ending.INTERRUPTED, Outcome.ERROR, 130
+            record.digest = None
             directory.save(record)
             raise
         took = time.monotonic() - begin - record.timings.get("boot", 0.0)

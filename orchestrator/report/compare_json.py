@@ -39,7 +39,8 @@ def _case(case: Matched, sides: tuple[Side, ...]) -> dict[str, Any]:
         "name": case.name, "scenario": case.scenario,
         "runs": {letter: [str(run.path) for run in runs] for letter, runs in zip(letters, case.runs, strict=True)},
         "compared": case.compared, "noise": case.noise, "chance": case.chance, "derived": case.derived,
-        "broken": list(case.broken), "differences": [_difference(one, letters) for one in case.differences],
+        "broken": list(case.broken), "digest": case.digest or None, "apart": list(case.apart),
+        "differences": [_difference(one, letters) for one in case.differences],
     }  # fmt: skip
 
 

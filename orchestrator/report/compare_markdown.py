@@ -51,6 +51,8 @@ def _case(case: Matched, mine: Sequence[Difference], comparison: Comparison, let
     yield from [""] if case.broken else []
     counts = plural(len(mine), "difference") if case.differences else "no difference"
     yield counts + (f", and {more} that other cases have too" if more else "")
+    if said := words.digest(case):
+        yield from ("", f"{_prose(_capital(said))}.")
     for claim, differences in words.by_claim(mine).items():
         statement = comparison.statements.get(claim, "")
         title = f"**{_prose(claim)}**" if claim else "**no claim speaks of**"

@@ -49,6 +49,8 @@ class _Page:
         shown = f"  (runs: {', '.join(repeats)})" if repeats else ""
         yield ""
         yield f"{self.paint(clean(case.name), 'bold')}  {counts if case.differences else 'no difference'}{shown}"
+        if said := words.digest(case):
+            yield from self.said(said, "  ", "    ")
         for why in case.broken if self.verbose else case.broken[:2]:
             yield from self.said(f"not read: {why}", "  ")
         for claim, differences in words.by_claim(mine).items():

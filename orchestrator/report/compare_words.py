@@ -65,6 +65,16 @@ def side(one: Side) -> str:
     return f"{one.name}: {measured}, {plural(len(one.members), 'run')}"
 
 
+def digest(case: Matched) -> str:
+    """What the digests say; "" for nothing: other kernels or settings are other cases, with another digest."""
+    if case.digest:
+        return f"digest {case.digest[:16]} in all runs: their findings and normalised evidence are equal"
+    if not case.apart:
+        return ""
+    more = f" and {len(case.apart) - 6} more" if len(case.apart) > 6 else ""
+    return f"digests of repeats differ in {plural(len(case.apart), 'part')}: {'; '.join(case.apart[:6])}{more}"
+
+
 def unexplained(comparison: Comparison) -> int:
     """How many differences have no known reason."""
     return sum(one.unexplained for case in comparison.cases for one in case.differences)

@@ -51,7 +51,7 @@ def _case(case: CaseResult) -> dict[str, Any]:
         "exit_code": case.exit_code, "directory": str(case.directory) if case.directory else None,
         "release": case.release, "glibc": case.glibc, "accelerator": case.accelerator, "lab": case.lab,
         "started": case.started, "seconds": case.seconds, "first": case.first,
-        "older": case.older,
+        "older": case.older, "digest": record.digest.sha256 if (record := case.record) and record.digest else None,
         "counts": _counts(finding.outcome for finding in case.findings),
         "findings": [asdict(finding) for finding in case.findings],
     }  # fmt: skip

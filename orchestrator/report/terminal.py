@@ -21,6 +21,7 @@ from orchestrator.rundir import RunDirectory, RunRecord
 
 MAX_CONSOLE = 15  # last lines of console.log, after a run that ended early
 MAX_OUTPUT = 40  # last lines of a plain program's output
+SHORT = 16  # digits of a digest
 MAX_EVIDENCE = 5  # lines of evidence for one operand
 _LABEL = 9
 _HOW = {"saved": "state", "restored": "warm"}  # else "boot"
@@ -280,6 +281,7 @@ def _lab(record: RunRecord, width: int, verbose: bool) -> list[str]:
     rows += [("console", f"{event.kind} at {seconds(event.seconds)}{_SAVED * event.saved}", event.line)
              for event in record.console]  # fmt: skip
     rows += [("note", message, "") for message in record.messages]
+    rows += _digest(record, verbose)
     if verbose:
         rows += _verbose_rows(record)
     return [
@@ -287,6 +289,17 @@ def _lab(record: RunRecord, width: int, verbose: bool) -> list[str]:
         for label, text, detail in rows
         for line in wrap(clean(text, 2000) + (f": {clean(detail)}" if detail else ""), width, f"{label:<{_LABEL}}")
     ]
+
+
+def _digest(record: RunRecord, verbose: bool) -> list[tuple[str, str, str]]:
+    """The digest: enough of it to compare two by eye; verbose the whole, and what is left out of it."""
+    found = record.digest
+    if found is None:
+        return []
+    if not verbose:
+        return [("digest", f"{found.sha256[:SHORT]} of {plural(len(found.parts), 'part')}", "")]
+    whole = f"{found.sha256}, scheme {found.scheme}, {plural(len(found.parts), 'part')}"
+    return [("digest", whole, ""), ("", f"without {'; '.join(found.left_out)}", "")]
 
 
 def _verbose_rows(record: RunRecord) -> list[tuple[str, str, str]]:

@@ -3,7 +3,8 @@ real guests, in tests/guest), and lines that only look so."""
 
 import pytest
 
-from orchestrator.machine.classify import classify, comparable, lab_line
+from orchestrator.kernel_log import comparable
+from orchestrator.machine.classify import classify, lab_line
 from orchestrator.model import Ending
 
 TROUBLE = [

@@ -17,8 +17,9 @@ from orchestrator.comparison import sides
 from orchestrator.comparison.model import Reason, Seen, Topic
 from orchestrator.comparison.places import Regions, exact, mapping_name, relative
 from orchestrator.comparison.reasons import Citations, holding, of_glibcs
-from orchestrator.comparison.seen import Reading, log_kind, log_shape
+from orchestrator.comparison.seen import Reading
 from orchestrator.errors import UsageError
+from orchestrator.kernel_log import log_kind, log_shape
 from orchestrator.model import Ending, Evidence, Outcome, Vma
 from orchestrator.report import compare_markdown
 from orchestrator.report import compare_words as words
