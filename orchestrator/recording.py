@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from orchestrator import fingerprint, host
@@ -126,7 +127,7 @@ def _written(record: qemu.Record | None) -> bool:
     if record is None or record.again:
         return False
     try:
-        with open(record.path, "rb") as file:
+        with Path(record.path).open("rb") as file:
             return file.read(4).strip(b"\0") != b""
     except OSError:
         return False
