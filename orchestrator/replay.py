@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import host, inspector, recording, session
+from orchestrator import host, inspector, recording, resources, session
 from orchestrator.errors import HostError, UsageError
 from orchestrator.judgement import find_scenario, judge
 from orchestrator.machine import qemu
@@ -227,6 +227,9 @@ def gdb(found: Recorded, socket: Path) -> list[str]:
         words += ["-ex", f"file {shlex.quote(str(symbols.vmlinux))}"]
     for file, base in _loaded(found, symbols.libc):
         words += ["-ex", f"add-symbol-file {shlex.quote(str(file))} -o {base:#x}"]
+    sources = found.case.scenario.directory, resources.data("guest")  # "." and "include" in the program: toolchain
+    words += ["-ex", f"directory {shlex.quote(str(sources[0].absolute()))}"]
+    words += ["-ex", f"set substitute-path include {shlex.quote(str(sources[1]))}"]
     return [*words, "-ex", f"target remote {socket}"]
 
 

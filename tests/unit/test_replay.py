@@ -97,13 +97,15 @@ def test_gdb_is_given_symbols_where_the_run_had_them(tmp_path: Path) -> None:
             "7ffff7dcb000-7ffff7df3000 r--p 00000000 00:02 9 /usr/lib/x86_64-linux-gnu/libc.so.6\n")
     run.directory.write("evidence/00-start/proc/214/maps", maps.encode())
     symbols = Symbols(vmlinux=Path("/s/vmlinux"), libc=Path("/s/libc.debug"))
-    found = replay.Recorded(run.directory, run.record, None, SimpleNamespace(find_symbols=lambda: symbols))  # type: ignore[arg-type]
+    case: Any = SimpleNamespace(scenario=SimpleNamespace(directory=tmp_path / "mine"))
+    prepared: Any = SimpleNamespace(find_symbols=lambda: symbols)
+    found = replay.Recorded(run.directory, run.record, case, prepared)
     words = replay.gdb(found, Path("/t/socket"))
     assert words[0] == "gdb" and words[-1] == "target remote /t/socket" and "file /s/vmlinux" in words
     assert f"add-symbol-file {tmp_path}/run/program -o 0x555555554000" in words
-    assert "add-symbol-file /s/libc.debug -o 0x7ffff7dcb000" in words
+    assert "add-symbol-file /s/libc.debug -o 0x7ffff7dcb000" in words and f"directory {tmp_path}/mine" in words
     run.directory.write("program", ELF + b"\2\0")  # one that runs where it was linked
     assert f"add-symbol-file {tmp_path}/run/program -o 0x0" in replay.gdb(found, Path("/t/socket"))
     bare = replace(symbols, vmlinux=None, libc=None)
-    found.prepared.find_symbols = lambda: bare  # type: ignore[method-assign]
+    prepared.find_symbols = lambda: bare
     assert not any("vmlinux" in word for word in replay.gdb(found, Path("/t/socket")))
