@@ -75,7 +75,9 @@ void show_mappings(void)
 		protect(here, MUTATE_SPLIT, PROT_READ | PROT_WRITE), NOTHING);
 	MEASURE("mprotect.whole", here = place + i * ROOM, protect(here, 3, PROT_READ),
 		protect(here, 3, PROT_READ | PROT_WRITE));
-	MEASURE("mmap.unmap", here = place + i * ROOM, unmap(here, 3), NOTHING);
+	for (unsigned long i = 0; i < REPEATS; i++)
+		unmap(place + i * ROOM, 3);
+	MEASURE("mmap.unmap", (here = place + i * ROOM, map(here, 3)), unmap(here, 3), NOTHING);
 	MEASURE("mmap.unmap-touched",
 		(here = place + i * ROOM, map(here, 3), touch_if_wanted(here), touch_if_wanted(here + PAGE)),
 		unmap(here, 3), NOTHING);
