@@ -19,6 +19,7 @@ _ID = re.compile(r"(?:^|[-_.])(?:pid|tid|tgid|ppid)$|^(?:child|parent)$")  # key
 _OF_PROCESSES = re.compile(r"[pt]g?id|clone|fork|wait|child", re.IGNORECASE)  # operands
 _NOTE = re.compile(r"\s*notes?\(\s*[\"']([^\"']+)")
 _HEX = re.compile(r"0x[0-9a-f]{1,16}")
+_PRINTED = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8,16}\b|\d+(?:\.\d+)?")
 _DECIMAL = re.compile(r"-?\d{1,20}")
 
 
@@ -129,10 +130,10 @@ def ending(subject: Subject) -> Any:
 
 
 def output(subject: Subject) -> Any:
-    """What the program printed."""
-    names = subject.names()
+    """What the program printed, without numbers."""
+    subject.leave(left_out.PRINTED)
     try:
-        return [names.text(line) for line in subject.run.observed.document("evidence/output").lines]
+        return [_PRINTED.sub("N", line) for line in subject.run.observed.document("evidence/output").lines]
     except ObservationError:
         return None
 

@@ -152,6 +152,12 @@ NOTED = _rule(
     "notes in decimal is given.",
     "lab_note_hex(), guest/lab.h",
 )
+PRINTED = _rule(
+    "numbers in what a program prints, and in the kernel's log",
+    "They may be addresses, ids of processes or times, and nothing tells them from others. What a program notes is "
+    "given.",
+    "log_shape(), orchestrator/kernel_log.py",
+)
 RANDOM = _rule(
     "numbers drawn at random",
     "glibc draws the key of its thread caches.",
@@ -207,5 +213,5 @@ WORDS = _rule(
 
 RULES: tuple[Rule, ...] = (
     ADDRESSES, KERNEL_ADDRESSES, PLACES, IDS, TIMES, FILES, STACK, HUGE, SUMS, TABLES, CUT, INODES, QUEUES, ENVIRONMENT,
-    NOTED, RANDOM, RACES, THREADS, SHARED, ALLOCATIONS, BOUNDED, COMPUTED, WORDS,
+    NOTED, PRINTED, RANDOM, RACES, THREADS, SHARED, ALLOCATIONS, BOUNDED, COMPUTED, WORDS,
 )  # fmt: skip

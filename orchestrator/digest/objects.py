@@ -58,7 +58,7 @@ def _mm(subject: Subject, one: Process, found: KernelObjects) -> Any:
     if one.shared or not one.placed:
         fields = left_out.PLACES.without(fields)
     return {name: names.number(value) if isinstance(value, int) else value for name, value in fields.items()
-            if name not in _MM_ADDRESSES}  # fmt: skip
+            if name not in _MM_ADDRESSES and not (one.shared and name == "brk")}  # fmt: skip
 
 
 def _vmas(subject: Subject, one: Process, found: KernelObjects) -> Any:

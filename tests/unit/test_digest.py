@@ -74,6 +74,13 @@ def test_addresses_ids_and_times_do_not_change_it(tmp_path: Path) -> None:
     assert apart(one, other) == []
 
 
+def test_numbers_in_output_do_not_change_it(tmp_path: Path) -> None:
+    """A process id can't be told from any other number; the words around it count."""
+    one, other = (run(tmp_path / str(pid), output=f"I am {pid}, after 0.{pid} s\n") for pid in (124, 3711))
+    assert apart(one, other) == []
+    assert apart(one, run(tmp_path / "words", output="I was 124, after 0.124 s\n")) == ["output"]
+
+
 def test_the_parts_move_apart_as_aslr_moves_them(tmp_path: Path) -> None:
     """The heap is at a random distance from the program, and the stack from mmap's area."""
     assert apart(run(tmp_path / "one", heap()), run(tmp_path / "other", replace(heap(), start=HEAP + 0x5000))) == []
