@@ -16,11 +16,14 @@ app = typer.Typer(
     help="How a Linux process uses memory: experiments on real kernels and real glibcs, in QEMU.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # whose pages take as long to make as all else of `lab --help`
     context_settings=_HELP,
     epilog="Exit codes: 0 all passed, 1 an expectation failed, 2 usage or configuration, 3 the lab or the host "
     "failed, 4 the guest crashed or was lost, 5 a limit was reached, 130 interrupted.",
 )
-image = typer.Typer(cls=lazy.Group, no_args_is_help=True, add_completion=False, context_settings=_HELP)
+image = typer.Typer(
+    cls=lazy.Group, rich_markup_mode=None, no_args_is_help=True, add_completion=False, context_settings=_HELP
+)
 
 # name, module:function, first line of its docstring (a test compares them)
 lazy.add(app, "run", "run:run",

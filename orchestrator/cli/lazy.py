@@ -54,7 +54,11 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group with options of the kind below."""
+    """A group with options of the kind below, whose help page has the whole line of each command."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.commands[name].help or "") for name in self.list_commands(ctx)])
 
     def get_params(self, ctx: Any) -> Any:
         return [_sparing(param) for param in super().get_params(ctx)]
