@@ -1,7 +1,7 @@
 """Takes the pictures of docs/tutorial.md and README.md anew, from a run of docs/life: real pages, a real browser.
 
-    .venv/bin/python docs/pictures/take.py            runs docs/life in a guest first
-    .venv/bin/python docs/pictures/take.py RUN        takes them from that run of docs/life
+    .venv/bin/python docs/pictures/take.py            runs docs/life and the scenario cost in guests first
+    .venv/bin/python docs/pictures/take.py RUN COST   takes them from these runs of the two
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from orchestrator.report.html import page as html
 
 HERE = Path(__file__).parent
 SCENARIO = HERE.parent / "life"
+COUNTED = "cost"  # the lab's scenario with costs in instructions
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # else Playwright's own
 LIMIT = 150 << 10  # bytes of a picture
 MARGIN = 8  # pixels around it
@@ -52,14 +53,15 @@ SHOTS = (
 )
 # The README's: the steps above, and this figure.
 TOP = Shot("report", "allocated", "address_space", until=".space-legend + p", width=1200)
+COST = Shot("cost", "exec", "cost", until=".cost + p")  # of the other run
 
 
-def run(folder: Path) -> Path:
-    """A new run of the scenario. Raises SystemExit where it does not pass."""
+def run(scenario: str, folder: Path) -> Path:
+    """A new run of a scenario. Raises SystemExit where it does not pass."""
     code = "from orchestrator.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, "run", str(SCENARIO), "-o", str(folder), "-q"], check=False)
+    done = subprocess.run([sys.executable, "-c", code, "run", scenario, "-o", str(folder), "-q"], check=False)
     if done.returncode:
-        sys.exit(f"{SCENARIO.name} did not pass: no pictures of that")
+        sys.exit(f"{scenario} did not pass: no pictures of that")
     return folder
 
 
@@ -130,12 +132,15 @@ def write(page: Page, name: str, place: dict[str, float]) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(sys.argv[1]) if len(sys.argv) > 1 else run(Path(folder) / "life")
-        content = html.render(results.read([place]))
-    with opened(content) as page:
-        top(page)
-        for shot in SHOTS:
-            take(page, shot)
+        places = [Path(word) for word in sys.argv[1:3]] or \
+            [run(str(SCENARIO), Path(folder) / "life"), run(COUNTED, Path(folder) / "cost")]
+        contents = [html.render(results.read([place])) for place in places]
+    for content, shots in zip(contents, (SHOTS, (COST,)), strict=False):
+        with opened(content) as page:
+            if shots is SHOTS:
+                top(page)
+            for shot in shots:
+                take(page, shot)
 
 
 if __name__ == "__main__":
