@@ -82,6 +82,14 @@ def test_a_program_that_does_not_end_is_at_a_limit(lab: Lab) -> None:
     assert "raw" not in record.deterministic, "where it was cut off was this host's doing"
 
 
+def test_the_program_may_not_use_the_ports_at_which_its_guest_stands_still(lab: Lab) -> None:
+    """Who may has an I/O bitmap, which costs instructions at each way back from the kernel."""
+    (lab.folder / "ports.c").write_text("#include <sys/io.h>\nint main(void)\n{\n\treturn inb(0xe9);\n}\n")
+    lab("run", "ports.c", "--deterministic", "-q", "-o", "ports")
+    ended = lab.record("ports").ended
+    assert ended is not None and ended.signal == 11
+
+
 def test_instructions_are_counted_to_the_last_one(lab: Lab) -> None:
     """Twice, in a matrix: the same table, and another kernel another one."""
     for name in ("first", "second"):
