@@ -6,6 +6,7 @@ record with what it had. Its shape is published in ``orchestrator/schema/run.sch
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -217,6 +218,19 @@ def _check(name: str, value: object, kind: type | tuple[type, ...]) -> None:
         raise TypeError(f"{name} is {value!r:.60}")
 
 
+def write_whole(file: Path, text: str, hint: str = "free some space, or give another --output") -> None:
+    """Writes a record atomically: it is there as it was, or as it is to be. Raises LabError with the ``hint`` if the
+    disk does not take it."""
+    temporary = file.with_name(f".{file.name}.new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise LabError(f"cannot write {file}: {error.strerror}", hint) from None
+
+
 class RunDirectory:
     """A run directory on disk; paths inside it are made here and nowhere else."""
 
@@ -255,14 +269,7 @@ class RunDirectory:
 
     def save(self, record: RunRecord) -> None:
         """Writes run.json atomically. Raises LabError if the disk does not take it."""
-        temporary = self.path / ".run.json.new"
-        try:
-            temporary.write_text(to_json(record), encoding="utf-8")
-            temporary.replace(self.path / "run.json")
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise LabError(f"cannot write {self.path / 'run.json'}: {error.strerror}",
-                           "free some space, or give another --output") from None
+        write_whole(self.path / "run.json", to_json(record))
 
     def file(self, relative: str) -> Path:
         """A path inside the run directory. Raises ValueError for one that would leave it."""

@@ -97,17 +97,11 @@ bisect.__doc__ = _HELP
 
 def _keep(found: Bisection) -> None:
     """What is known, on disk, whatever ends the lab."""
-    from orchestrator.errors import LabError
     from orchestrator.report import bisect_json
+    from orchestrator.rundir import write_whole
 
     assert found.directory is not None
-    new = found.directory / ".bisect.json.new"
-    try:
-        new.write_text(bisect_json.render(found), encoding="utf-8")
-        new.replace(found.directory / "bisect.json")
-    except OSError as error:
-        raise LabError(f"cannot write {found.directory / 'bisect.json'}: {error.strerror}",
-                       "free some space, or give another --output") from None
+    write_whole(found.directory / "bisect.json", bisect_json.render(found))
 
 
 def _report(found: Bisection, json: Path | None, verbose: bool) -> None:

@@ -22,7 +22,7 @@ from orchestrator.errors import LabError, UsageError
 from orchestrator.matrix.selection import Pair
 from orchestrator.matrix.shard import MAX_SHARDS
 from orchestrator.model import Ending, Outcome, Settings
-from orchestrator.rundir import FIRST_RUNS, safe
+from orchestrator.rundir import FIRST_RUNS, safe, write_whole
 
 SCHEMA = 1
 FILE = "matrix.json"
@@ -312,15 +312,8 @@ class MatrixDirectory:
 
     def save(self, record: MatrixRecord) -> None:
         """Writes matrix.json atomically. Raises LabError if the disk does not take it."""
-        temporary = self.path / f".{FILE}.new"
-        try:
-            temporary.write_text(to_json(record), encoding="utf-8")
-            temporary.replace(self.path / FILE)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise LabError(f"cannot write {self.path / FILE}: {error.strerror}",
-                           f"free some space, then go on: lab matrix --resume {self.path}") from None
+        hint = f"free some space, then go on: lab matrix --resume {self.path}"
+        write_whole(self.path / FILE, to_json(record), hint)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
