@@ -5,11 +5,14 @@ Pure. A window is named by guest/lab.h's lab_cost_end() or lab_cost_note(); its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
+from orchestrator.errors import LabError
+from orchestrator.inspection.moment import Run
 from orchestrator.model import Checkpoint
+from orchestrator.observed import ObservationError
 from orchestrator.rundir import RunRecord
 
 PREFIX = "cost."
@@ -28,7 +31,7 @@ class Cost:
 
     name: str  # "fault.write"
     instructions: int
-    checkpoint: int  # the index
+    checkpoint: Checkpoint
     file: str
     line: int
 
@@ -38,29 +41,31 @@ class Cost:
         return self.name.partition(".")[0]
 
 
-class Noted(Protocol):
-    """A checkpoint with what the program reported before it, key and value of each line."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint."""
-
-    @property
-    def notes(self) -> Sequence[tuple[str, str]]:
-        """The lines of its file notes."""
+Noted = tuple[Checkpoint, Iterable[tuple[int, str, str]]]  # with line, key and value of what was noted before it
 
 
-def costs(record: RunRecord, found: Iterable[Noted]) -> list[Cost]:
+def costs(record: RunRecord, noted: Iterable[Noted]) -> list[Cost]:
     """In the order in which they were noted; none where nothing was counted."""
     if not record.deterministic:
         return []
     every = (
-        Cost(key.removeprefix(PREFIX), int(value), moment.checkpoint.index, f"{moment.checkpoint.directory}/notes",
-             line)
-        for moment in found for line, (key, value) in enumerate(moment.notes, 1)
+        Cost(key.removeprefix(PREFIX), int(value), checkpoint, f"{checkpoint.directory}/notes", line)
+        for checkpoint, notes in noted for line, key, value in notes
         if key.startswith(PREFIX) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS
     )  # fmt: skip
-    return [one for _, one in zip(range(MAX_COSTS), every, strict=False)]
+    return list(itertools.islice(every, MAX_COSTS))
+
+
+def of_run(run: Run) -> list[Cost]:
+    """Those of a run; of notes that can't be read there are none."""
+    return costs(run.record, ((checkpoint, _notes(run, checkpoint)) for checkpoint in run.record.checkpoints))
+
+
+def _notes(run: Run, checkpoint: Checkpoint) -> list[tuple[int, str, str]]:
+    try:
+        return [(note.line, note.key, note.value) for note in run.observed.all_notes(run.label(checkpoint))]
+    except (LabError, ObservationError):
+        return []
 
 
 def count(number: int) -> str:

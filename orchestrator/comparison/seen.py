@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from orchestrator import costs
 from orchestrator.collect import ftrace, procfs
@@ -39,11 +38,6 @@ _ROLLUP = ("Rss", "Anonymous", "AnonHugePages")
 _STAT = ("minflt", "majflt")
 
 
-class _Noted(NamedTuple):
-    checkpoint: Checkpoint
-    notes: tuple[tuple[str, str], ...]
-
-
 class Reading:
     """All observations of one run, and what could not be read."""
 
@@ -59,25 +53,20 @@ class Reading:
     def _all(self) -> Iterator[Seen]:
         yield from _ending(self.run)
         yield from self._log()
+        yield from self._costs()
         for checkpoint in self.run.record.checkpoints[:MAX_CHECKPOINTS]:
             at = self.run.label(checkpoint)
             word = f"signal {signal_name(checkpoint.signal)}" if checkpoint.signal else checkpoint.kind
             yield Seen(Topic.CHECKPOINT, "reached", at, word)
-            yield from self._costs(at)
             if checkpoint.kind != "exit":
                 yield from self._moment(self.run.at(checkpoint, checkpoint.pid))
             yield from self._trace(checkpoint, at)
 
-    def _costs(self, at: str) -> Iterator[Seen]:
+    def _costs(self) -> Iterator[Seen]:
         """What was counted in instructions, which is the same in every repeat."""
-        observed = self.run.observed
-        try:
-            notes = observed.all_notes(at) if self.run.record.deterministic else ()
-        except (ObservationError, LabError):
-            return
-        checkpoint = observed.checkpoint(at)
-        for one in costs.costs(self.run.record, [_Noted(checkpoint, tuple((n.key, n.value) for n in notes))]):
-            evidence = observed.document(one.file).at(one.line)
+        for one in costs.of_run(self.run):
+            at = self.run.label(one.checkpoint)
+            evidence = self.run.observed.document(one.file).at(one.line)
             yield Seen(Topic.COST, one.name, at, costs.count(one.instructions), evidence=evidence, word=one.name)
 
     def _trace(self, checkpoint: Checkpoint, at: str) -> Iterator[Seen]:

@@ -145,7 +145,8 @@ def _story(record: RunRecord, found: Sequence[Moment], width: int, paint: Paint,
 
 def _costs(record: RunRecord, found: Sequence[Moment], width: int) -> list[str]:
     """The windows whose instructions were counted, in two columns where they fit."""
-    counted = costs(record, found)
+    counted = costs(record, ((one.checkpoint, [(line, *note) for line, note in enumerate(one.notes, 1)])
+                             for one in found))  # fmt: skip
     if not counted:
         return []
     names = [cut(clean(one.name, 64), 40) for one in counted]

@@ -15,7 +15,6 @@ from orchestrator.observations import Observations
 from orchestrator.observed import ObservationError
 from orchestrator.report import compare_terminal, compare_words, terminal
 from orchestrator.report.html import compare_pictures, cost
-from orchestrator.report.story import moments
 
 RAW = {"began": "2020-01-01T00:00:00Z", "raw": "ab" * 32, "agent": "agent-0.cpio", "guest": "cd" * 32,
        "inspect": None, "record": False}
@@ -33,11 +32,11 @@ def noted(path: Path, *, counted: bool) -> Builder:
 
 def test_what_was_counted_is_a_number_of_a_deterministic_run(tmp_path: Path) -> None:
     run = noted(tmp_path / "a", counted=True)
-    found = costs.costs(run.record, moments(run.record, run.directory.path))
+    found = costs.of_run(Run.open(run.directory.path))
     assert [(one.name, one.group, one.instructions, one.line) for one in found] == [
         ("fault.write", "fault", 5939, 1), ("fault.none", "fault", 2, 2)]  # fmt: skip
     other = noted(tmp_path / "b", counted=False)
-    assert costs.costs(other.record, moments(other.record, other.directory.path)) == []
+    assert costs.of_run(Run.open(other.directory.path)) == []
 
 
 def test_the_terminal_has_them_in_columns_with_what_they_leave_out(tmp_path: Path) -> None:

@@ -11,15 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from orchestrator import costs
 from orchestrator.collect.heap_values import STATES
 from orchestrator.comparison.model import Matched, Topic
 from orchestrator.comparison.places import named
-from orchestrator.costs import costs as counted
 from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Moment, Run
 from orchestrator.model import Vma
 from orchestrator.report.html.address_space import kind
-from orchestrator.report.story import moments
 from orchestrator.report.text import clean
 
 MAX_STEPS = 80  # checkpoints
@@ -40,14 +39,14 @@ def data(case: Matched, letters: Sequence[str]) -> dict[str, Any] | None:
     instructions.
     """
     runs = [_open(members[0].path) if members else None for members in case.runs]
-    looks = [dict(_moments(run)) if run else {} for run in runs]
-    labels = list(dict.fromkeys(label for one in looks for label in one))
+    moments = [dict(_moments(run)) if run else {} for run in runs]
+    labels = list(dict.fromkeys(label for one in moments for label in one))
     listed = {(one.topic, one.what, spot.at) for one in case.differences for spot in one.spots}
     telling = {at for _, _, at in listed}
     drawn = set(sorted(labels, key=lambda label: label not in telling)[:MAX_STEPS])
     steps = []
     for label in (label for label in labels if label in drawn):
-        there = [one.get(label) for one in looks]
+        there = [one.get(label) for one in moments]
         space = _rows([_space(moment) if moment else {} for moment in there], partial(_space_differs, listed, label))
         heap = _rows([_heap(moment) if moment else {} for moment in there], partial(_heap_differs, listed, label))
         if space or heap:
@@ -57,14 +56,13 @@ def data(case: Matched, letters: Sequence[str]) -> dict[str, Any] | None:
                           "left": len(space) + len(heap) - sum(map(len, kept))})  # fmt: skip
     if not steps:
         return None
-    costs = _costs(runs, {what for topic, what, _ in listed if topic is Topic.COST})
-    return {"sides": list(letters), "steps": steps, "left": len(labels) - len(drawn), "costs": costs}
+    counted = _costs(runs, {what for topic, what, _ in listed if topic is Topic.COST})
+    return {"sides": list(letters), "steps": steps, "left": len(labels) - len(drawn), "costs": counted}
 
 
 def _costs(runs: Sequence[Run | None], differing: Collection[str]) -> list[dict[str, Any]]:
     """What was counted in instructions: {"name", "counts": [number or None by side], "differs"}."""
-    sides = [{one.name: one.instructions for one in counted(run.record, moments(run.record, run.directory.path))}
-             if run else {} for run in runs]  # fmt: skip
+    sides = [{one.name: one.instructions for one in costs.of_run(run)} if run else {} for run in runs]
     names = dict.fromkeys(name for side in sides for name in side)
     return [{"name": clean(name, 64), "counts": [side.get(name) for side in sides], "differs": name in differing}
             for name in names]  # fmt: skip

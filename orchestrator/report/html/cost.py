@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.costs import NOT_MODELLED, costs
+from orchestrator.costs import NOT_MODELLED, of_run
 from orchestrator.inspection.moment import Run
-from orchestrator.report.story import moments
 from orchestrator.report.text import clean
 
 
 def data(run: Run) -> dict[str, Any] | None:
     """{"rows": [{"name", "group", "count", "step", "file", "line"}], "says"}; None where nothing was counted."""
     rows = [
-        {"name": clean(one.name, 64), "group": clean(one.group, 64), "count": one.instructions, "step": one.checkpoint,
-         "file": one.file, "line": one.line}
-        for one in costs(run.record, moments(run.record, run.directory.path))
+        {"name": clean(one.name, 64), "group": clean(one.group, 64), "count": one.instructions,
+         "step": one.checkpoint.index, "file": one.file, "line": one.line}
+        for one in of_run(run)
     ]  # fmt: skip
     if not rows:
         return None
