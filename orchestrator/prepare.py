@@ -97,11 +97,9 @@ def prepare(choice: Choice, *, announce: bool = True) -> Prepared:
     kernel = find_kernel(store, kernel_name, choice.modules, choice.vmlinux)
     emulator = find_emulator(store, choice.qemu)
     sysroot, sysroot_key = _sysroot(store, userland)
-    if choice.deterministic:
-        chosen = Accelerator("tcg", COUNTED)
-    else:
-        chosen = accelerator.choose(
-            choice.accel, cache, lambda limit: prints_first_line(emulator, kernel.vmlinuz, "kvm", limit))
+    chosen = accelerator.choose(
+        "tcg" if choice.deterministic else choice.accel, cache,
+        lambda limit: prints_first_line(emulator, kernel.vmlinuz, "kvm", limit))
     if announce and choice.accel == "auto":
         progress.note(f"accelerator: {chosen.name} ({chosen.reason})", once=True)
     recipe = Recipe(

@@ -47,7 +47,7 @@ def new_record(case: Case, emulator: dict[str, Any]) -> RunRecord:
             "kernel": case.kernel.name, "userland": case.userland.name,
             "emulator": case.emulator.name, "settings": asdict(case.settings),
         },
-        pieces=[_piece(p) for p in _pieces(case)],
+        pieces=pieces(case),
         emulator={"name": case.emulator.name, "version": case.emulator.version, **emulator},
         host=dict(host.describe()),
         left_out={} if case.inspect or not case.scenario.inspect else {"kernel": NOT_ASKED, "heap": NOT_ASKED},
@@ -61,6 +61,11 @@ def version() -> str:
         return metadata.version("qemu-lab")
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def pieces(case: Case) -> list[dict[str, Any]]:
+    """What a case is made of, as the record keeps it."""
+    return [_piece(piece) for piece in _pieces(case)]
 
 
 def _pieces(case: Case) -> list[Piece]:

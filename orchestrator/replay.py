@@ -114,7 +114,7 @@ def _settings(told: dict[str, Any]) -> Settings:
 
 def _check(was: RunRecord, case: Case, prepared: Prepared) -> None:
     """Raises UsageError naming all that is not as it was."""
-    now = {(piece["kind"], piece["name"]): piece for piece in recording.new_record(case, {}).pieces}
+    now = {(piece["kind"], piece["name"]): piece for piece in recording.pieces(case)}
     wrong = []
     for piece in was.pieces:
         other = now.get((piece["kind"], piece["name"]))
@@ -153,17 +153,16 @@ def replay(found: Recorded, output: Path, debugger: str = "") -> Replayed:
     session.run_case(case, recipe, program, target, record, limits, None, looking)
     judge(record, target, case.scenario)
     whole = found.record.deterministic.get("raw")
-    differs = () if whole in (None, record.deterministic.get("raw")) else tuple(_differing(directory.path, target.path))
+    differs = () if whole in (None, record.deterministic.get("raw")) else tuple(_differing(directory, target))
     if differs:
         record.messages.append(f"not as it was recorded: {', '.join(differs[:10])}")
     target.save(record)
     return Replayed(found.record, record, target, differs)
 
 
-def _differing(first: Path, second: Path) -> Iterator[str]:
+def _differing(first: RunDirectory, second: RunDirectory) -> Iterator[str]:
     """The files of raw evidence that one has otherwise than the other, by name."""
-    sides = [{str(file.relative_to(side)): file for name in ("console.log", "kernel.log", "evidence")
-              for file in [side / name, *(side / name).rglob("*")] if file.is_file()} for side in (first, second)]
+    sides = [one.raw_files() for one in (first, second)]
     for name in sorted(sides[0].keys() | sides[1].keys()):
         one, other = (side.get(name) for side in sides)
         if one is None or other is None or one.read_bytes() != other.read_bytes():

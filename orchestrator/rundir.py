@@ -285,12 +285,16 @@ class RunDirectory:
         """Adds to the end of one evidence file. Raises LabError if the disk is full."""
         return self._put(relative, content, "ab")
 
+    def raw_files(self) -> dict[str, Path]:
+        """All that came out of the guest, by name: console.log, kernel.log and what is below evidence/."""
+        files = [self.path / "console.log", self.path / "kernel.log", *(self.path / "evidence").rglob("*")]
+        return {str(file.relative_to(self.path)): file for file in files if file.is_file()}
+
     def raw_digest(self) -> str:
         """SHA-256, in hexadecimal, over all that came out of the guest: names and bytes of console.log, kernel.log and
         what is below evidence/, in the order of their names."""
         found = hashlib.sha256()
-        files = [self.path / "console.log", self.path / "kernel.log", *(self.path / "evidence").rglob("*")]
-        for name, file in sorted((str(file.relative_to(self.path)), file) for file in files if file.is_file()):
+        for name, file in sorted(self.raw_files().items()):
             content = file.read_bytes()
             found.update(f"{name}\0{len(content)}\0".encode() + content)
         return found.hexdigest()

@@ -136,7 +136,10 @@ class Running:
         gates, words = self._gates, self.console.words
         if gates is None:
             raise RuntimeError("it is spoken with through its port")
-        gone = lambda: f"labrun ended with {words['over']}" if "over" in words else ""  # noqa: E731
+
+        def gone() -> str:
+            return f"labrun ended with {words['over']}" if "over" in words else ""
+
         return Feed(self._port.fileno(), lambda patience: gates.rung(self.pid, patience), gates.open, gone,
                     lambda: self.ended)
 

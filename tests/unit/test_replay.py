@@ -48,7 +48,7 @@ def test_a_run_without_a_record_is_refused(tmp_path: Path) -> None:
 def check(run: Builder, monkeypatch: pytest.MonkeyPatch, **now: Any) -> None:
     """Against what there is now: the same pieces, QEMU and agent, but for ``now``."""
     pieces = now.get("pieces", PIECES)
-    monkeypatch.setattr(recording, "new_record", lambda case, emulator: SimpleNamespace(pieces=pieces))
+    monkeypatch.setattr(recording, "pieces", lambda case: pieces)
     prepared = SimpleNamespace(emulator=SimpleNamespace(version=now.get("qemu", run.record.emulator["version"])),
                                recipe=SimpleNamespace(agent=Path(now.get("agent", "/c/agent-1.cpio")),
                                                       content=lambda: now.get("guest", "11" * 32)))

@@ -132,7 +132,7 @@ lab.picture("compare", (host, data) => {
   /* ---- costs: the windows with a bar for each side, by the logarithm of the instructions */
 
   function number(count) {
-    return count === null ? "–" : count.toLocaleString("en").replaceAll(",", "\u00a0");
+    return count === null ? "–" : lab.count(count);
   }
 
   function change(counts) {

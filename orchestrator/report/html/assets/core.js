@@ -44,6 +44,11 @@ const lab = (() => {
     return `${Number.isInteger(value) ? value : value.toFixed(1)} ${UNITS[power - 1]}`;
   }
 
+  /* 1093016 -> "1 093 016", without breaks. */
+  function count(number) {
+    return number.toLocaleString("en").replaceAll(",", "\u00a0");
+  }
+
   /* An address as "0x…", from such a text, a number or a BigInt. */
   function hex(address) {
     return "0x" + BigInt(address).toString(16);
@@ -247,5 +252,5 @@ const lab = (() => {
     }
   }
 
-  return { el, svg, bytes, hex, button, press, table, pages, picture: (name, paint) => painters.set(name, paint) };
+  return { el, svg, bytes, count, hex, button, press, table, pages, picture: (name, paint) => painters.set(name, paint) };
 })();

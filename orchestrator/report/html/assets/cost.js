@@ -11,7 +11,7 @@ lab.picture("cost", (host, data, page) => {
   const most = Math.max(...data.rows.map((row) => row.count), 10);
   const decades = Math.ceil(Math.log10(most));
   const place = (step) => page.steps.findIndex((one) => one.index === step);
-  const number = (count) => count.toLocaleString("en").replaceAll(",", "\u00a0");
+  const number = lab.count;
   const box = el("div", { class: "cost" });
   host.append(box, el("p", { class: "muted small" }, data.says));
   lab.table(host, "The windows as a table", ["window", { title: "instructions", number: true }, "checkpoint", "evidence"],
