@@ -259,7 +259,7 @@ class Guest:
 
     def _retry(self, error: GuestError | HostError) -> None:
         """A second boot, where one could end otherwise; else raises the error. KVM loses its good name
-        only when TCG does better with the same guest, booted in the same way."""
+        only when TCG does better with the same guest; not where it was the file of its memory that failed."""
         on_trial = self.fall_back is not None and self.recipe.accelerator == "kvm"
         init_said_why = self._running is not None and "fail" in self._running.console.words
         if init_said_why or (isinstance(error, HostError) and not on_trial):
@@ -267,7 +267,8 @@ class Guest:
         progress.note(f"boot failed, trying once more: {error.message}")
         failed = sum(one.how != "restored" and one.outcome not in ("ready", "unusable") for one in self.attempts)
         self._put_aside(f"console-{failed}.log")
-        if self.attempts[-1].how == "saved":
+        by_memory = self._running is not None and self._running.memory_failed
+        if self.attempts[-1].how == "saved" and (by_memory or not on_trial):
             self._boot_unsaved(error, on_trial)
             return
         if on_trial:
@@ -277,8 +278,8 @@ class Guest:
             self.fall_back(error.message)
 
     def _boot_unsaved(self, error: GuestError | HostError, on_trial: bool) -> None:
-        """After a boot that was to be saved: its memory was a file, and a full disk looks like a KVM that fails. So
-        it is the same once more, without the file."""
+        """After a boot that was to be saved: its memory was a file, and a disk that is full is not KVM's fault. So it
+        is the same once more, without the file."""
         try:
             self._attempt(self._boot, "booted")
         except (GuestError, HostError) as again:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -42,6 +43,7 @@ class GuestEnded(GuestError):
         self.ending = ending
 
 
+BAD_ADDRESS = "kvm run failed Bad address"  # KVM_RUN's EFAULT, as QEMU tells it: kvm_cpu_exec(), accel/kvm/kvm-all.c
 PIPE = 1 << 20  # bytes that a console may be ahead of us: as much as a user's pipe can hold (pipe(7))
 
 
@@ -85,6 +87,7 @@ class Running:
     def __init__(self, emulator: Sequence[str], machine: qemu.Machine, log: Path | None, *,
                  inherited: Sequence[int] = (), heard: bytes = b"") -> None:
         self._record = machine.record
+        self.memory_failed = False  # when it has been stopped: whether its memory, maybe a file, could not be had
         self.regions: tuple[memory.Region, ...] = ()  # of a guest that may stand still when they are wanted
         self._parts = contextlib.ExitStack()
         self._errors: IO[bytes] = self._parts.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
@@ -242,7 +245,8 @@ class Running:
                 self._gates.leave()  # a record is whole when QEMU ends by itself
             with contextlib.suppress(GuestError, HostError, OSError):
                 self.monitor.execute("quit", patience=2.0)
-        processes.end(self._process, patience=2.0)
+        code = processes.end(self._process, patience=2.0)
+        self.memory_failed = code == -signal.SIGBUS or BAD_ADDRESS in self.said()
 
     def _hear_out(self) -> None:
         """To "end trace", or to the end of QEMU after a panic."""

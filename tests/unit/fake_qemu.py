@@ -15,7 +15,7 @@ WARNING = "[    1.250000] WARNING: CPU: 0 PID: 1 at mm/mmap.c:99 do_brk_flags+0x
 CPU = 0.1  # seconds that each one takes
 
 # The plan says for each way of coming up, maybe behind the accelerator ("kvm save"), what happens: "fine", it
-# "refuses" to start, "dies" of SIGBUS, is "deaf", or a line that init says before it gives up.
+# "refuses" to start, "dies" of SIGBUS, "faults" in KVM_RUN, is "deaf", or a line that init says before it gives up.
 _SCRIPT = """#!PYTHON -ES
 import json, os, re, signal, socket, sys, time
 words = " ".join(sys.argv)
@@ -39,7 +39,9 @@ def init(*lines):
 def come_up(*lines):
     if does == "dies":
         os.kill(os.getpid(), signal.SIGBUS)
-    if does == "deaf":
+    if does == "faults":
+        print("error: kvm run failed Bad address", file=sys.stderr, flush=True)
+    if does in ("deaf", "faults"):
         return
     if does != "fine":
         init(does)

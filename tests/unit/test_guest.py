@@ -24,10 +24,11 @@ LIMITS = Limits(boot=20, silence=5, step=20, total=20)
 BOOTED = [("booted", "ready")]
 
 
-def come_up(recipe: Recipe, fall_back: list[str] | None = None, log: Path | None = None) -> Guest:
+def come_up(recipe: Recipe, fall_back: list[str] | None = None, log: Path | None = None,
+            limits: Limits = LIMITS) -> Guest:
     """A guest that was up, and is ended."""
     told = None if fall_back is None else fall_back.append
-    made = Guest(recipe, LIMITS, log, fall_back=told, ssh_at_once=False)
+    made = Guest(recipe, limits, log, fall_back=told, ssh_at_once=False)
     with made:
         assert made.running.port is not None
     return made
@@ -117,6 +118,18 @@ def test_a_file_system_that_cannot_hold_the_memory_is_not_kvms_fault(recipe: Rec
         made = come_up(fake, told)
         assert ways(made) == [("saved", "unusable"), *BOOTED] and made.recipe.accelerator == "kvm"
         assert told == [] and "can't mmap" in made.unusable
+
+
+@pytest.mark.parametrize(("save", "ways_up", "accelerator"), [
+    ("faults", [("saved", "lost-guest"), *BOOTED], "kvm"),
+    ("deaf", [("saved", "lost-guest"), *BOOTED], "tcg"),
+])  # fmt: skip
+def test_a_silent_kvm_is_tried_again_only_where_its_memory_failed(
+        recipe: Recipe, tmp_path: Path, save: str, ways_up: list[tuple[str, str]], accelerator: str) -> None:
+    fake, told = with_fake_qemu(replace(recipe, accelerator="kvm"), tmp_path, kvm_save=save), list[str]()
+    made = come_up(fake, told, limits=replace(LIMITS, silence=1))
+    assert ways(made) == ways_up and made.recipe.accelerator == accelerator
+    assert len(told) == (accelerator == "tcg")
 
 
 def test_a_kvm_that_fails_without_the_file_as_well_is_told(recipe: Recipe, tmp_path: Path) -> None:
