@@ -106,6 +106,21 @@ def sections(stream: IO[bytes]) -> list[Section]:
     return [Section(_name(text, one[0]), one[1], one[4], one[5], one[8]) for one in raw]
 
 
+def imports(path: Path) -> frozenset[str]:
+    """Names of the dynamic symbols that a file takes from others (elf(5): st_shndx is SHN_UNDEF); none of a static one.
+
+    Raises ElfError and OSError.
+    """
+    with path.open("rb") as stream:
+        found = {one.name: one for one in sections(stream) if one.name in (".dynsym", ".dynstr")}
+        if len(found) < 2:
+            return frozenset()
+        text = _read(stream, found[".dynstr"].offset, found[".dynstr"].size)
+        table = _read(stream, found[".dynsym"].offset, found[".dynsym"].size)
+    symbols = struct.iter_unpack("<IBBHQQ", table[: len(table) // 24 * 24])
+    return frozenset(_name(text, name) for name, _, _, section, _, _ in symbols if section == 0 and name)
+
+
 def _notes(stream: IO[bytes]) -> Iterator[tuple[bytes, int]]:
     """Contents and alignment of the note sections; of the note segments where there are no sections.
 

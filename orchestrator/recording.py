@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import shlex
 import time
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestrator import fingerprint, host
+from orchestrator import elf, fingerprint, host
+from orchestrator.elf import ElfError
 from orchestrator.errors import LabError, UsageError
 from orchestrator.machine import qemu, warm
 from orchestrator.machine.guest import Attempt, Guest, ending_of
@@ -21,6 +23,8 @@ from orchestrator.model import Case, Ending, Inspect, Outcome, Piece, Settings
 from orchestrator.rundir import Boot, ConsoleEvent, RunDirectory, RunRecord
 
 NOT_ASKED = "it was not asked for (--no-inspect)"
+_CREATES = {"pthread_create", "thrd_create", "clone"}  # what a program creates threads with, in libc
+_THREADS = re.compile(rb"^Threads:\s*(\d{1,9})$", re.MULTILINE)  # proc_pid_status(5)
 
 
 def merge(first: Settings, then: Settings) -> Settings:
@@ -125,6 +129,16 @@ def keep_digest(guest: Guest, record: RunRecord, directory: RunDirectory, inspec
     if record.ended is not None:
         with contextlib.suppress(OSError):
             record.deterministic["raw"] = directory.raw_digest()
+            record.deterministic["threads"] = _threads(directory)
+
+
+def _threads(directory: RunDirectory) -> bool:
+    """Whether the program may have more threads than one: it imports what creates them, or had them at a checkpoint."""
+    with contextlib.suppress(ElfError, OSError):
+        if _CREATES & elf.imports(directory.path / "program"):
+            return True
+    tasks = (_THREADS.search(file.read_bytes()) for file in directory.path.glob("evidence/*/proc/*/status"))
+    return any(int(found[1]) > 1 for found in tasks if found)
 
 
 def _written(record: qemu.Record | None) -> bool:

@@ -112,6 +112,12 @@ def settings_words(record: RunRecord) -> tuple[str, ...]:
     return (*parts, *(f"append {item}" for item in _items(settings.get("append"))))
 
 
+def threads_words(deterministic: Mapping[str, Any]) -> str:
+    """Behind "raw evidence …": what had to repeat for it to be the same."""
+    told = deterministic.get("threads")
+    return "" if told is None else ", of threads on one processor" if told is True else ", of one thread"
+
+
 def _items(value: object) -> Sequence[object]:
     """The items of what is a list in a sound record."""
     return value if isinstance(value, list | tuple) else [] if value is None else [value]

@@ -17,7 +17,7 @@ from orchestrator.report import terminal_map, terminal_story
 from orchestrator.report.results import settings_words
 from orchestrator.report.story import Moment, moments, tail
 from orchestrator.report.text import PAGE, Paint, clean, columns, cut, flow, pad, plural, seconds, wrap
-from orchestrator.rundir import RunDirectory, RunRecord
+from orchestrator.rundir import RunDirectory, RunRecord, threads_words
 
 MAX_CONSOLE = 15  # last lines of console.log, after a run that ended early
 MAX_OUTPUT = 40  # last lines of a plain program's output
@@ -127,7 +127,7 @@ def _deterministic(told: Mapping[str, Any], verbose: bool) -> str:
         return ""
     if not told.get("raw"):
         return "deterministic, as far as it came"
-    return f"deterministic: raw evidence {_text(told, 'raw')[: None if verbose else 16]}"
+    return f"deterministic: raw evidence {_text(told, 'raw')[: None if verbose else 16]}{threads_words(told)}"
 
 
 # ---- the story

@@ -46,6 +46,7 @@ def test_raw_evidence_is_the_same(lab: Lab, scenario: str, pair: tuple[str, str]
         again = run(lab, "again", *words)
     assert alone.ending is Ending.COMPLETED and alone.outcome is Outcome.PASS
     assert again.deterministic["raw"] == alone.deterministic["raw"]
+    assert again.deterministic["threads"] == (scenario == "threads")
     for name in ("console.log", "kernel.log", "evidence"):
         assert same(lab.folder / "alone" / name, lab.folder / "again" / name)
     assert [one.seconds for one in again.checkpoints] == [one.seconds for one in alone.checkpoints]

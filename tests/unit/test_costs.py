@@ -45,6 +45,8 @@ def test_the_terminal_has_them_in_columns_with_what_they_leave_out(tmp_path: Pat
     assert "cost in instructions\n  fault.write  5\u00a0939  fault.none       2\n" in text
     assert "no caches" in text and f"deterministic: raw evidence {'ab' * 8}\n" in text
     assert all(len(line) <= 80 for line in text.splitlines()[:-1])
+    run.record.deterministic["threads"] = True
+    assert f"{'ab' * 8}, of threads on one processor\n" in terminal.render(run.record, run.directory.path)
     other = noted(tmp_path / "b", counted=False)
     assert "cost in instructions" not in terminal.render(other.record, other.directory.path)
 

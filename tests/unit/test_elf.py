@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -100,3 +101,14 @@ def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:
     assert (elf.build_id(path), elf.has_dwarf(path)) == (ID.hex(), True)
     assert time.process_time() - begin < 1
     os.truncate(path, 0)
+
+
+def test_imports(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int pthread_create(void);\nint mine(void)\n{\n\treturn pthread_create();\n}\n")
+    library = tmp_path / "a.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "a.c"], check=True)
+    found = elf.imports(library)
+    assert "pthread_create" in found and "mine" not in found
+    assert elf.imports(written(tmp_path, sample(ID))) == frozenset(), "no dynamic symbols"
+    with pytest.raises(elf.ElfError):
+        elf.imports(written(tmp_path, library.read_bytes()[:2000]))

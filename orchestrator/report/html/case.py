@@ -19,7 +19,7 @@ from orchestrator.names import signal_name
 from orchestrator.report.results import CaseResult, Verdict, settings_words
 from orchestrator.report.story import tail
 from orchestrator.report.text import plural, seconds
-from orchestrator.rundir import RunDirectory, RunRecord, safe
+from orchestrator.rundir import RunDirectory, RunRecord, safe, threads_words
 
 MAX_TAIL = 30  # last lines of the console, or of the program's output
 MAX_ROWS = 200  # of one table of the record
@@ -179,7 +179,8 @@ def _guest(record: RunRecord) -> tuple[str, str]:
     """How the guest came to be: booted for this, or gone on from a saved state, and what that means."""
     if record.deterministic:
         raw = record.deterministic.get("raw")
-        return "booted, deterministic", f"raw evidence {raw}" if raw else "as far as it came"
+        detail = f"raw evidence {raw}{threads_words(record.deterministic)}" if raw else "as far as it came"
+        return "booted, deterministic", detail
     if not record.restored:
         return ("booted" if any(boot.outcome == "ready" for boot in record.boots) else ""), ""
     same = record.restored.get("same")
