@@ -8,9 +8,11 @@ was evaluated to False is FAIL.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import simpleeval  # type: ignore[import-untyped]
@@ -65,13 +67,24 @@ _CHECK_ERRORS = (
 )  # fmt: skip
 
 
-class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
-    """simpleeval over one run at one checkpoint; remembers the evidence that was looked at."""
+@dataclass(frozen=True)
+class _Looked:
+    """A part's value, and what was looked at for it."""
 
-    def __init__(self, run: Observations, at: str) -> None:
-        self._run, self._at = run, at
+    value: object
+    evidence: dict[Evidence, None]
+    remarks: dict[str, None]
+
+
+class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
+    """simpleeval over one run at one checkpoint; remembers the evidence that was looked at, that of ``parts`` apart."""
+
+    def __init__(self, run: Observations, at: str, parts: Sequence[ast.expr] = ()) -> None:
+        self._run, self._at, self._parts = run, at, frozenset(parts)
         self.evidence: dict[Evidence, None] = {}  # in the order in which it was looked at, once each
         self.remarks: dict[str, None] = {}
+        self.looked: dict[ast.expr, _Looked] = {}
+        self._loops = 0  # comprehensions around what is evaluated: a part has many values there
         functions = {**_BUILTINS, **{name: functools.partial(self._call, name) for name in checks.OBSERVATIONS}}
         super().__init__(operators=_OPERATORS, functions=dict(functions), names=self._name)
         self.functions = functions  # EvalWithCompoundTypes adds list, tuple, dict
@@ -80,6 +93,26 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]
     def value(self, node: ast.expr) -> object:
         """The node's value. Raises ObservationError, EvidenceError, or one of _CHECK_ERRORS."""
         return self.eval("", previously_parsed=node)
+
+    def _eval(self, node: ast.AST) -> object:
+        if node not in self._parts or self._loops:
+            return super()._eval(node)
+        outside = self.evidence, self.remarks
+        self.evidence, self.remarks = {}, {}
+        try:
+            value = super()._eval(node)
+            self.looked[node] = _Looked(value, self.evidence, self.remarks)
+            return value
+        finally:
+            inside = self.evidence, self.remarks
+            self.evidence, self.remarks = {**outside[0], **inside[0]}, {**outside[1], **inside[1]}
+
+    def _eval_comprehension(self, node: ast.AST) -> object:
+        self._loops += 1
+        try:
+            return super()._eval_comprehension(node)
+        finally:
+            self._loops -= 1
 
     def _take(self, observed: Observed) -> object:
         self.evidence.update(dict.fromkeys(observed.evidence))
@@ -155,17 +188,19 @@ def _expectation(expectation: Expectation, run: Observations) -> Finding:
 def _check(expectation: Expectation, variant: Variant, run: Observations) -> Finding:
     try:
         tree = checks.parse(variant.check)
-        holds = _boolean(_Evaluator(run, expectation.at), tree.body)
+    except checks.CheckError as error:
+        return _finding(expectation, variant, Outcome.ERROR, _words(error))
+    parts = checks.operands(tree)
+    evaluator = _Evaluator(run, expectation.at, parts)
+    try:
+        holds = _boolean(evaluator, tree.body)
     except LeftOut as error:
         return _finding(expectation, variant, Outcome.SKIP, str(error))
     except (ObservationError, EvidenceError, *_CHECK_ERRORS) as error:
-        return _finding(
-            expectation, variant, Outcome.ERROR, _words(error), _operands_of(variant.check, expectation, run)
-        )
-    operands = _operands(tree, variant.check, expectation.at, run)
-    if holds:
-        return _finding(expectation, variant, Outcome.PASS, "", operands)
-    return _finding(expectation, variant, Outcome.FAIL, "does not hold", operands)
+        outcome, message = Outcome.ERROR, _words(error)
+    else:
+        outcome, message = (Outcome.PASS, "") if holds else (Outcome.FAIL, "does not hold")
+    return _finding(expectation, variant, outcome, message, _operands(parts, evaluator, variant.check))
 
 
 def _boolean(evaluator: _Evaluator, node: ast.expr) -> bool:
@@ -175,25 +210,17 @@ def _boolean(evaluator: _Evaluator, node: ast.expr) -> bool:
     return value
 
 
-def _operands_of(check: str, expectation: Expectation, run: Observations) -> tuple[Operand, ...]:
-    try:
-        return _operands(checks.parse(check), check, expectation.at, run)
-    except checks.CheckError:
-        return ()
-
-
-def _operands(tree: ast.Expression, text: str, at: str, run: Observations) -> tuple[Operand, ...]:
+def _operands(parts: Sequence[ast.expr], evaluator: _Evaluator, text: str) -> tuple[Operand, ...]:
     """The parts of the check with their values; a part that has none (yet) is left out."""
     operands = []
-    for node in checks.operands(tree):
-        evaluator = _Evaluator(run, at)
-        try:
-            value = evaluator.value(node)
-        except (ObservationError, EvidenceError, *_CHECK_ERRORS):
-            continue
-        written = ast.get_source_segment(text.strip(), node) or ast.unparse(node)
-        evidence = tuple(evaluator.evidence)[:MAX_EVIDENCE]
-        operands.append(Operand(written, show(value), evidence, "; ".join(evaluator.remarks)))
+    for node in parts:
+        if node not in evaluator.looked:  # and, or, if: nobody came to it
+            with contextlib.suppress(ObservationError, EvidenceError, *_CHECK_ERRORS):
+                evaluator.value(node)
+        if looked := evaluator.looked.get(node):
+            written = ast.get_source_segment(text.strip(), node) or ast.unparse(node)
+            evidence = tuple(looked.evidence)[:MAX_EVIDENCE]
+            operands.append(Operand(written, show(looked.value), evidence, "; ".join(looked.remarks)))
     return tuple(operands)
 
 
