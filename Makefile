@@ -11,12 +11,13 @@ LAB := $(VENV)/bin/lab
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: run test lint unit browser guest bench soak setup packages chromium clean help
+.PHONY: run test lint unit browser guest controls bench soak setup packages chromium clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run [SCENARIO=brk] [ARGS=…]   set up, then run a scenario in a guest'
 	@echo 'make test                          set up, then lint, types, unit tests, pages in a browser, real guests'
+	@echo 'make controls                      every negative control on the oldest and on the newest pair (in `test`: most on one)'
 	@echo 'make bench                         boots, commands, builds, measured against bare QEMU and virtme-ng'
 	@echo 'make soak                          200 runs in a row and 16 guests at once: nothing may grow'
 	@echo 'make clean                         remove .venv and .venv-bench (the cache: lab image prune --all)'
@@ -40,6 +41,10 @@ browser: $(VENV)/.installed-dev chromium
 guest: $(VENV)/.installed-dev
 	$(LAB) image build --all
 	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal tests/guest
+
+# Each control on both pairs; `guest` has most of them on one.
+controls: $(VENV)/.installed-dev
+	LAB_ALL_CONTROLS=1 $(VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal tests/guest/test_controls.py
 
 bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python tests/benchmarks/bench.py $(ARGS)
