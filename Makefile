@@ -40,7 +40,7 @@ browser: $(VENV)/.installed-dev chromium
 # All pieces first, symbols too (1.2 GiB): what a test waits for is then the guest alone.
 guest: $(VENV)/.installed-dev
 	$(LAB) image build --all
-	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal tests/guest
+	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal --durations=40 tests/guest
 
 # Each control on both pairs; `guest` has most of them on one.
 controls: $(VENV)/.installed-dev
