@@ -38,4 +38,9 @@ def log_shape(line: str) -> str:
 
 def log_kind(line: str) -> str:
     """What a line of the kernel log is one of: its first two words, without numbers."""
-    return " ".join(log_shape(line).split()[:2])
+    return kind_of(log_shape(line))
+
+
+def kind_of(shape: str) -> str:
+    """The same of its shape."""
+    return " ".join(shape.split()[:2])

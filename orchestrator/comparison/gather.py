@@ -75,10 +75,12 @@ def _there(rows: Sequence[Sequence[tuple[str, str]]]) -> dict[str, set[bool]]:
 def _underived(items: Items, other_files: bool) -> tuple[Items, int]:
     """Without what follows from another difference at the same checkpoint, and how much that was."""
     where = {topic: _places(items, topic) for topic in _SUMS}
+    mapped = {(what, spot.at) for (topic, what), places in items.items() if topic is Topic.MAPPING
+              for spot, _ in places}  # fmt: skip
     kept: Items = {}
     derived = 0
     for (topic, what), places in items.items():
-        left = [item for item in places if not _follows(topic, what, item, where, items, other_files)]
+        left = [item for item in places if not _follows(topic, what, item, where, mapped, other_files)]
         derived += len(places) - len(left)
         if left:
             kept[topic, what] = left
@@ -92,11 +94,11 @@ def _places(items: Items, topic: Topic) -> set[str]:
             for spot, _ in places}  # fmt: skip
 
 
-def _follows(topic: Topic, what: str, item: Item, where: Mapping[Topic, set[str]], items: Items,
+def _follows(topic: Topic, what: str, item: Item, where: Mapping[Topic, set[str]], mapped: set[tuple[str, str]],
              other_files: bool) -> bool:
     spot, seen = item
     if topic is not Topic.VALUE:
-        if topic is Topic.RESIDENT and any(one.at == spot.at for one, _ in items.get((Topic.MAPPING, what), ())):
+        if topic is Topic.RESIDENT and (what, spot.at) in mapped:
             return True
         return any(sums.match(what) and spot.at in where[parts] for parts, sums in _SUMS.items())
     if other_files and len({_IN_FILE.sub(r"\1", value) for value in spot.values}) == 1:
@@ -107,10 +109,16 @@ def _follows(topic: Topic, what: str, item: Item, where: Mapping[Topic, set[str]
 
 
 def _cited(places: Sequence[Item], sides: Sequence[Sequence[Subject]]) -> Iterable[str]:
-    """The findings that speak of it, on any side at any of its places."""
+    """The findings that speak of it, on any side at any of its places. Of a function the evidence is the same in every
+    window of a trace: it is looked for once."""
+    asked: set[tuple[object, ...]] = set()
     for _, seen in places:
-        for side, one in zip(sides, seen, strict=True):
-            if side and one is not None and one.topic is not Topic.VALUE:
+        for number, (side, one) in enumerate(zip(sides, seen, strict=True)):
+            if not side or one is None or one.topic is Topic.VALUE or one.evidence is None:
+                continue
+            where = number, one.evidence.file, one.evidence.line, one.last, one.word
+            if where not in asked:
+                asked.add(where)
                 yield from side[0].citations.of(one)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import heappop, heappush
+from typing import Protocol
 
 from orchestrator.collect.heap_values import HeapEvidence
 from orchestrator.model import Vma
@@ -50,6 +52,35 @@ def stacks(heap: tuple[object, HeapEvidence] | None) -> list[tuple[int, int]]:
     return [(start, start + length) for start, length in blocks if start and length < 1 << 46]
 
 
+class _Ranges:
+    """Ranges of addresses, which may overlap: the first of them that holds an address, without asking each."""
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._points = sorted({point for one in ranges for point in one})
+        self._first: list[int | None] = []  # from each point to the next
+        coming = sorted(((start, end, number) for number, (start, end) in enumerate(ranges)), reverse=True)
+        open_: list[tuple[int, int]] = []  # number and end of the ranges begun, the first one on top
+        for point in self._points:
+            while coming and coming[-1][0] <= point:
+                _, end, number = coming.pop()
+                heappush(open_, (number, end))
+            while open_ and open_[0][1] <= point:
+                heappop(open_)
+            self._first.append(open_[0][0] if open_ else None)
+
+    def first(self, address: int) -> int | None:
+        """The number of the first range that holds the address."""
+        at = bisect_right(self._points, address) - 1
+        return self._first[at] if at >= 0 else None
+
+
+class Places(Protocol):
+    """What can say where an address lies."""
+
+    def place(self, address: int) -> str | None:
+        """In words; None: nowhere that it knows."""
+
+
 class Regions:
     """The mappings of one process at one checkpoint, to say where an address lies."""
 
@@ -60,15 +91,16 @@ class Regions:
         self._named = list(named(tuple(vmas)))
         self._starts = [vma.start for _, vma in self._named]
         self._stacks = tuple(stacks)
+        self._blocks = _Ranges(self._stacks)
         self._bases: dict[str, int] = {}
         for name, vma in self._named:
             self._bases.setdefault(name, vma.start)
 
     def place(self, address: int) -> str | None:
         """"[heap]+0x2a0", "libc.so+0x1f", "stack block 1 - 0x40", "anonymous 8 KiB+0x10"; None: it lies in none."""
-        for number, (start, end) in enumerate(self._stacks, 1):
-            if start <= address < end:
-                return f"stack block {number} - {end - address:#x}"
+        block = self._blocks.first(address)
+        if block is not None:
+            return f"stack block {block + 1} - {self._stacks[block][1] - address:#x}"
         at = bisect_right(self._starts, address) - 1
         if at < 0:
             return None
@@ -87,16 +119,39 @@ class Regions:
         offset = address - base
         return f"{self._name(name, vma)}+{offset:#x}" if offset else self._name(name, vma)
 
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """All that ``place`` has a word for, each from its start to before its end."""
+        yield from self._stacks
+        yield from ((vma.start, vma.end + 1) for _, vma in self._named)  # "end of" a mapping is a word, too
+
     def _name(self, name: str, vma: Vma) -> str:
         return f"{name} ({vma.size >> 10} KiB)" if name == "anonymous" else name
+
+
+class Everywhere:
+    """Several address spaces, of which the first that has an address says where it lies."""
+
+    def __init__(self, spaces: Sequence[Regions]) -> None:
+        first: dict[tuple[int, int], Regions] = {}  # most checkpoints have most ranges in common
+        for space in spaces:
+            for one in space.ranges():
+                first.setdefault(one, space)
+        self._spaces = list(first.values())
+        self._ranges = _Ranges(list(first))
+
+    def place(self, address: int) -> str | None:
+        """As the first of the address spaces that has it says."""
+        number = self._ranges.first(address)
+        return None if number is None else self._spaces[number].place(address)
 
 
 _HEX = re.compile(r"(?<![\w.])0x[0-9a-f]{9,16}\b")
 _RANGE = re.compile(r"(?<![\w.])([0-9a-f]{8,16})-([0-9a-f]{8,16})(?= )")
 _PIDS = re.compile(r"((?:heap|kernel|proc)/)\d+")
+_LINE = re.compile(r"\.jsonl:\d+")
 
 
-def relative(text: str, spaces: Sequence[Regions]) -> str:
+def relative(text: str, spaces: Sequence[Places]) -> str:
     """A value's text with every address in it made relative: by the first of the address spaces that has it."""
 
     def place(address: int) -> str:
@@ -105,6 +160,10 @@ def relative(text: str, spaces: Sequence[Regions]) -> str:
         found = next((found for space in spaces if (found := space.place(address))), None)
         return found or "an address outside all mappings"
 
-    text = _RANGE.sub(lambda match: place(int(match[1], 16)), text)
-    text = _HEX.sub(lambda match: place(number) if (number := int(match[0], 16)) >= LOWEST else match[0], text)
-    return re.sub(r"\.jsonl:\d+", ".jsonl", _PIDS.sub(r"\1PID", text))
+    if "-" in text:  # most values are numbers, in which there is nothing to look for
+        text = _RANGE.sub(lambda match: place(int(match[1], 16)), text)
+    if "0x" in text:
+        text = _HEX.sub(lambda match: place(number) if (number := int(match[0], 16)) >= LOWEST else match[0], text)
+    if "/" in text:
+        text = _LINE.sub(".jsonl", _PIDS.sub(r"\1PID", text))
+    return text

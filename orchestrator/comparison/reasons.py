@@ -28,14 +28,14 @@ class Citations:
         self._ids = [one.id for one in reading.run.record.findings]
         self._checks = [one.check for one in reading.run.record.findings]
         self._lines: dict[str, list[tuple[int, int]]] = {}  # by file: line, number of the finding
-        self._kinds: dict[tuple[str, str], set[int]] = {}  # by file and kind of line of the kernel log
+        self._kinds: dict[str, set[int]] = {}  # by kind of line of the kernel log
         self._words: dict[str, set[int]] = {}  # by word of a check
         self._asked: dict[str, set[int]] = {}  # by name in a condition
         for number, one in enumerate(reading.run.record.findings):
             for cited in (cited for operand in one.operands for cited in operand.evidence):
                 self._lines.setdefault(cited.file, []).append((cited.line, number))
-                if cited.line > 0 and cited.text:
-                    self._kinds.setdefault((cited.file, log_kind(cited.text)), set()).add(number)
+                if cited.file == "kernel.log" and cited.line > 0 and cited.text:
+                    self._kinds.setdefault(log_kind(cited.text), set()).add(number)
             for word in re.findall(r"\w+", one.check):
                 self._words.setdefault(word, set()).add(number)
             for name in re.findall(r'"([^"]*)"', one.when):
@@ -55,7 +55,7 @@ class Citations:
 
     def _speaking(self, seen: Seen, evidence: Evidence) -> set[int]:
         if seen.topic is Topic.LOG:
-            return self._kinds.get((evidence.file, seen.what), set())
+            return self._kinds.get(seen.what, set())
         lines, first = self._lines.get(evidence.file, []), evidence.line
         if first == 0 or seen.topic is Topic.HEAP:  # of the whole file: only the word says what is meant
             return self._named(seen.word) & self._files.get(evidence.file, set()) if seen.word else set()
@@ -65,12 +65,13 @@ class Citations:
 
     def _named(self, word: str) -> set[int]:
         """The findings whose check has a word."""
-        if re.fullmatch(r"\w+", word):
-            return self._words.get(word, set())
-        if word not in self._words:
+        parts = re.findall(r"\w+", word)
+        if parts != [word] and word not in self._words:
+            having = [self._words.get(part, set()) for part in parts]
+            able = set.intersection(*having) if having else set()  # only they can have all of it
             pattern = re.compile(rf"\b{re.escape(word)}\b")
-            self._words[word] = {number for number, check in enumerate(self._checks) if pattern.search(check)}
-        return self._words[word]
+            self._words[word] = {number for number in able if pattern.search(self._checks[number])}
+        return self._words.get(word, set())
 
 
 def of_forms(forms: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[Reason, ...]:

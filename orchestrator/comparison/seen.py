@@ -21,7 +21,7 @@ from orchestrator.comparison.model import Seen, Topic
 from orchestrator.comparison.places import Regions, exact, named, stacks
 from orchestrator.errors import LabError
 from orchestrator.inspection.moment import Moment, Run
-from orchestrator.kernel_log import log_kind, log_shape
+from orchestrator.kernel_log import kind_of, log_shape
 from orchestrator.model import Checkpoint, Evidence, Vma
 from orchestrator.names import signal_name
 from orchestrator.observed import ObservationError
@@ -46,7 +46,7 @@ class Reading:
         self.broken: list[str] = []
         self.limited = False  # printk left out lines of the kernel log
         self.spaces: dict[str, Regions] = {}  # the address space by checkpoint's label
-        self.pids: list[int] = []  # of processes and threads, in the order of their appearance
+        self.pids: dict[int, int] = {}  # processes and threads, numbered from 1 in the order of their appearance
         self._arenas: set[int] = set()  # processes in which threads share arenas, or have
         self.seen: tuple[Seen, ...] = tuple(map(_bounded, self._all()))
 
@@ -79,7 +79,8 @@ class Reading:
 
     def _moment(self, moment: Moment) -> Iterator[Seen]:
         threads = [thread.tid for thread in moment.heap[1].threads] if moment.heap else []
-        self.pids += [pid for pid in (moment.pid, *threads) if pid not in self.pids]
+        for pid in (moment.pid, *threads):
+            self.pids.setdefault(pid, len(self.pids) + 1)
         if moment.mappings is not None:
             document, vmas = moment.mappings
             self.spaces[moment.at] = Regions(vmas, stacks(moment.heap))
@@ -135,10 +136,11 @@ class Reading:
             sum(bool(_RATIONED.search(shape)) for shape in shapes_of) >= BURST
         kinds: dict[str, Counter[str]] = {}
         first: dict[str, Evidence] = {}
-        for number, (line, shape) in enumerate(zip(document.lines, shapes_of, strict=False), 1):
+        for number, shape in enumerate(shapes_of, 1):
             if shape:
-                kinds.setdefault(log_kind(line), Counter())[shape] += 1
-                first.setdefault(log_kind(line), document.at(number))
+                kinds.setdefault(kind := kind_of(shape), Counter())[shape] += 1
+                if kind not in first:
+                    first[kind] = document.at(number)
         for kind, shapes in kinds.items():
             shown = [f"{count} × {shape}" if count > 1 and not self.limited and not _RATIONED.search(shape) else shape
                      for shape, count in sorted(shapes.items())]  # fmt: skip

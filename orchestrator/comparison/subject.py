@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 
 from orchestrator.comparison.model import Member, Seen, Topic
-from orchestrator.comparison.places import Regions, relative
+from orchestrator.comparison.places import Everywhere, Places, relative
 from orchestrator.comparison.reasons import Citations
 from orchestrator.comparison.seen import Reading
 from orchestrator.model import Digest, Finding
@@ -85,10 +85,14 @@ class Subject:
 
     def _process(self, match: re.Match[str]) -> str:
         """A process or thread by its place among all of the run."""
-        pids = self.reading.pids
-        number = int(match[0])
-        return f"process {pids.index(number) + 1}" if number in pids else match[0]
+        place = self.reading.pids.get(int(match[0]))
+        return f"process {place}" if place else match[0]
 
-    def _spaces(self, at: str) -> list[Regions]:
-        spaces = self.reading.spaces
-        return [*([spaces[at]] if at in spaces else ()), *(one for label, one in spaces.items() if label != at)]
+    @cached_property
+    def _everywhere(self) -> Everywhere:
+        return Everywhere(list(self.reading.spaces.values()))
+
+    def _spaces(self, at: str) -> list[Places]:
+        """The address space there, then all of them, the first one first."""
+        own = self.reading.spaces.get(at)
+        return [*([own] if own else ()), self._everywhere]

@@ -65,8 +65,17 @@ class Run:
 
     def label(self, checkpoint: Checkpoint) -> str:
         """A checkpoint's name; "name#2" where there are several of it."""
-        same = [c.index for c in self.record.checkpoints if c.name == checkpoint.name]
-        return f"{checkpoint.name}#{same.index(checkpoint.index) + 1}" if len(same) > 1 else checkpoint.name
+        same = self._named[checkpoint.name]
+        return f"{checkpoint.name}#{same[checkpoint.index]}" if len(same) > 1 else checkpoint.name
+
+    @cached_property
+    def _named(self) -> dict[str, dict[int, int]]:
+        """The checkpoints of each name: by index, which of them it is."""
+        found: dict[str, dict[int, int]] = {}
+        for one in self.record.checkpoints:
+            same = found.setdefault(one.name, {})
+            same.setdefault(one.index, len(same) + 1)
+        return found
 
     def pids(self, checkpoint: Checkpoint, part: str) -> list[int]:
         """The processes with evidence of that part ("kernel", "heap") there."""
