@@ -66,7 +66,9 @@ def compare(
     locked: options.Locked = False,
     cold: options.Cold = False,
     inspect: options.Inspect = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every place, and values in full length.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Every difference and place, values in full length.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     from orchestrator.cli import matrix

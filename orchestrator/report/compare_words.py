@@ -16,6 +16,7 @@ class Shared:
     """The same difference in several cases: what is the same are the values, not the places."""
 
     cases: tuple[tuple[Matched, Difference], ...]  # two or more
+    every: int  # cases that there are
 
     @property
     def difference(self) -> Difference:
@@ -39,7 +40,7 @@ def shared(comparison: Comparison) -> list[Shared]:
         for one in case.differences:
             if one.topic is not Topic.FINDING:
                 found.setdefault(_key(one), []).append((case, one))
-    return [Shared(tuple(items)) for items in found.values() if len(items) > 1]
+    return [Shared(tuple(items), len(comparison.cases)) for items in found.values() if len(items) > 1]
 
 
 def own(comparison: Comparison, common: Iterable[Shared]) -> list[list[Difference]]:
@@ -121,14 +122,17 @@ def left_out(comparison: Comparison) -> list[str]:
     return found
 
 
-def values(values: Sequence[str]) -> list[str]:
-    """What each side has, in words."""
-    return [shown(value) for value in values]
+def shown(value: str, topic: Topic | None = None) -> str:
+    """What a side has, in words. Numbers of a cost are ours: their spaces may be such as a line can end at."""
+    return (value.replace("\u00a0", " ") if topic is Topic.COST else value) or NOT_THERE
 
 
-def shown(value: str) -> str:
-    """What a side has, in words."""
-    return value or NOT_THERE
+def counts(own: int, common: int) -> str:
+    """How many differences a case has by itself, and in common with others."""
+    if common and not own:
+        return f"{plural(common, 'difference')}, as other cases have"
+    return (plural(own, "difference") if own else "no difference") + \
+        (f", and {common} that other cases have too" if common else "")
 
 
 def groups(one: Difference) -> list[tuple[tuple[str, ...], list[str]]]:
@@ -151,7 +155,9 @@ def where(one: Difference, values: tuple[str, ...], ats: Sequence[str], limit: i
 
 
 def in_cases(common: Shared) -> str:
-    """ "in brk, fork and 3 more cases"."""
+    """ "in brk, fork and 3 more cases"; "in all 9 cases"."""
+    if len(common.cases) == common.every > 2:
+        return f"in all {common.every} cases"
     names = [case.name for case, _ in common.cases]
     more = f" and {plural(len(names) - CASES, 'more case')}" if len(names) > CASES else ""
     return f"in {', '.join(names[:CASES])}{more}"

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from orchestrator import counterparts, progress, schema
 from orchestrator.cli.app import app
-from orchestrator.comparison.model import Comparison, Topic
+from orchestrator.comparison.model import Comparison, Reason, Topic
 from orchestrator.counterparts import Wanted
 from orchestrator.errors import UsageError
 from orchestrator.model import Outcome
@@ -84,6 +84,24 @@ def test_what_several_cases_share_has_the_places_of_each(tmp_path: Path) -> None
             assert f"in {name} with bookworm at {at}" in text
 
 
+def test_costs_that_several_cases_share_are_a_table(tmp_path: Path) -> None:
+    """Numbers with spaces between their digits; a cost is not unexplained."""
+    for side, kernel, count in (("a", "6.1", 6473), ("b", "6.12", 7138)):
+        for userland in ("bookworm", "trixie", "bullseye"):
+            path = make(tmp_path / side / userland, kernel, userland)
+            edited(path, deterministic={"clock": "icount"})
+            (path / "evidence/01-grown/notes").write_text(f"cost.fault.write={count}\ncost.brk.grow={count + 1}\n")
+    found = compared(tmp_path / "a", tmp_path / "b")
+    text = compare_terminal.render(found)
+    assert "    in all 3 cases\n    cost in instructions      A      B\n" \
+           "    fault.write           6 473  7 138  +10 %\n" in text  # fmt: skip
+    assert "unexplained" not in text.partition("the same in several cases")[2].rpartition("DIFFERENT")[0]
+    assert "brk with bookworm  2 differences, as other cases have\nbrk with" in text
+    markdown = compare_markdown.render(found)
+    assert "| `6 473` | `7 138` | +10 % |" in markdown and "\\xa0" not in markdown + text
+    assert compare_page.render(found).count("2 differences, as other cases have") == 3
+
+
 def test_pictures_mark_what_the_page_says_differs(tmp_path: Path) -> None:
     def side(name: str, kernel: str, *sizes: int) -> Path:
         for number, kib in enumerate(sizes):
@@ -133,6 +151,83 @@ def test_many_differences_make_no_large_page(tmp_path: Path, monkeypatch: pytest
     left = re.search(r"(\d+) differences of this case are left out", page)
     assert "grow-one-page" in rows and 1 < len(rows) < 20
     assert left and len(rows) + int(left[1]) == found.differences == 41
+
+
+def _many(tmp_path: Path, count: int = 40) -> Comparison:
+    """Explained differences, and one that is not."""
+    old = [replace(OLD, id=f"place-{number}") for number in range(count)]
+    new = [replace(NEW, id=f"place-{number}") for number in range(count)]
+    return compared(make(tmp_path / "a", findings=(*old, GREW)), make(tmp_path / "b", "6.12", findings=(*new, FAILED)))
+
+
+def test_the_terminal_is_bounded_in_lines_and_says_what_is_left_out(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _many(tmp_path)
+    whole = compare_terminal.render(found)
+    assert "more difference" not in whole
+    monkeypatch.setattr(compare_terminal, "PAGE_LINES", 60)
+    text = compare_terminal.render(found)
+    rows, left = re.findall(r"finding: ([\w-]+)", text), re.search(r"\.\.\. and (\d+) more differences \(-v; ", text)
+    assert "grow-one-page" in rows and 1 < len(rows) < 20, "what is unexplained is there"
+    assert left and len(rows) + int(left[1]) == found.differences == 41
+    assert len(text.splitlines()) < 80 and "41 differences in 1 of 1 case" in text and "--json FILE" in text
+    assert len(re.findall("finding: ", compare_terminal.render(found, verbose=True))) == 41
+
+
+def test_markdown_is_bounded_in_bytes_and_says_what_is_left_out(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _many(tmp_path)
+    assert "more difference" not in compare_markdown.render(found)
+    monkeypatch.setattr(compare_markdown, "MAX_SIZE", 5000)
+    text = compare_markdown.render(found)
+    rows = set(re.findall(r"finding: `([\w-]+)", text))
+    left = re.search(r"… and (\d+) more differences: `lab compare`", text)
+    assert "grow-one-page" in rows and 1 < len(rows) < 20
+    assert left and len(rows) + int(left[1]) == found.differences == 41
+    assert len(text.encode()) < 5000 and "41 differences in 1 of 1 case" in text and "--json FILE" in text
+
+
+@pytest.mark.parametrize("render", [compare_terminal.render, compare_markdown.render])
+def test_many_cases_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                render: Callable[[Comparison], str]) -> None:
+    """Those that differ come before those that do not, and before what has no counterpart."""
+    one, other = two_kernels(tmp_path)
+    found = compared(one, other)
+    case = found.cases[0]
+    same = tuple(replace(case, name=f"same-{number}", differences=()) for number in range(200))
+    many = replace(found, cases=(*same, case), alone=tuple(("A", f"alone-{number}") for number in range(300)),
+                   left_out=tuple((f"run-{number}", "cut") for number in range(300)))  # fmt: skip
+    monkeypatch.setattr(compare_terminal, "PAGE_LINES", 60)
+    monkeypatch.setattr(compare_markdown, "MAX_SIZE", 9000)
+    text = render(many)
+    cases, left = set(re.findall(r"same-\d+", text)), re.search(r"and (\d+) more cases with 0 differences", text)
+    assert case.name in text and "`place`" in text.replace("finding: place", "`place`")
+    assert left and len(cases) + int(left[1]) == 200 and len(text.splitlines()) < 400
+    for word, pattern in (("alone", r"and (\d+) more"), ("run", r"and (\d+) more")):
+        there = len(set(re.findall(rf"{word}-\d+", text)))
+        assert 0 < there < 300 and str(300 - there) in re.findall(pattern, text), word
+    assert len(text.encode()) < 9000 or render is compare_terminal.render
+    assert many.exit_code == 1
+
+
+def test_hostile_text_stays_bounded(tmp_path: Path) -> None:
+    """The worst that can stand in every place of as many sides, cases and differences as there may be."""
+    found = _hostile(tmp_path)
+    nasty = "\U000e0001|`<@\x1b" * 800
+    bad = replace(found.cases[0].differences[0], what=nasty, claim=nasty, reasons=(Reason(("A",), nasty, nasty),) * 3)
+    bad = replace(bad, spots=tuple(replace(bad.spots[0], at=nasty, values=(f"{number}{nasty}",) * 26)
+                                   for number in range(50)))  # fmt: skip
+    sides = tuple(replace(found.sides[0], letter=letter, name=nasty, place=nasty, settings=(nasty[:200],) * 50)
+                  for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")  # fmt: skip
+    case = replace(found.cases[0], name=nasty, runs=found.cases[0].runs[:1] * 26, broken=(nasty,) * 40,
+                   digest=nasty, differences=(bad,) * 5)  # fmt: skip
+    worst = replace(found, sides=sides, cases=(case,) * 40, alone=((nasty, nasty),) * 300,
+                    left_out=((nasty, nasty),) * 300, statements={nasty: nasty})  # fmt: skip
+    text = compare_markdown.render(worst)
+    assert len(text.encode()) < 1 << 20 and not set(text) & FORBIDDEN
+    assert "200 differences" in text and "more case" in text
+    terminal = compare_terminal.render(worst)
+    assert not set(terminal) & FORBIDDEN and len(terminal.splitlines()) < 20_000
 
 
 def test_many_cases_make_no_large_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
