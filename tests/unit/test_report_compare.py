@@ -99,7 +99,9 @@ def test_costs_that_several_cases_share_are_a_table(tmp_path: Path) -> None:
     assert "brk with bookworm  2 differences, as other cases have\nbrk with" in text
     markdown = compare_markdown.render(found)
     assert "| `6 473` | `7 138` | +10 % |" in markdown and "\\xa0" not in markdown + text
-    assert compare_page.render(found).count("2 differences, as other cases have") == 3
+    page = compare_page.render(found)
+    assert page.count("2 differences, as other cases have") == 3
+    assert "<code>6 473</code>" in page and "\\xa0" not in page
 
 
 def test_pictures_mark_what_the_page_says_differs(tmp_path: Path) -> None:
