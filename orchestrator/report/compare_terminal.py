@@ -117,7 +117,7 @@ class _Page:
         if not differences:
             return
         rows = [(clean(one.what, 64) + (f" at {clean(spot.at, 64)}" if len(one.spots) > 1 else ""),
-                 *(words.shown(value, one.topic) if value else "-" for value in spot.values), words.costs(one, place),
+                 *(value or "-" for value in spot.values), words.costs(one, place),
                  f"({clean(one.claim, 64)})" if claims and one.claim else "")
                 for one in differences for place, spot in enumerate(one.spots)]  # fmt: skip
         rows.insert(0, ("cost in instructions", *self.letters, "", ""))
