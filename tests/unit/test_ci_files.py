@@ -71,10 +71,20 @@ def test_what_is_restored_is_what_is_saved() -> None:
 
 
 def test_every_variable_of_the_template_is_used() -> None:
+    described = load(GITLAB)
     text = SCRIPT.read_text() + GITLAB.read_text().partition(".qemu-lab-base:")[2]
-    for job in load(GITLAB).values():
-        for name in job.get("variables", {}):
-            assert text.count(name) > 1, name
+    for name in {**described["variables"], **described[".qemu-lab-key"]["variables"]}:
+        assert name in text, name
+
+
+def test_a_project_sets_the_templates_variables_for_all_its_jobs() -> None:
+    """A variable of a job hides the project's of the same name, as docs/ci.md has users set LAB_CI_REPOSITORY."""
+    described = load(GITLAB)
+    jobs = {name: job["variables"] for name, job in described.items() if name[0] == "." and "variables" in job}
+    assert jobs == {".qemu-lab-key": {"LAB_CI_DOTENV": "qemu-lab.env"}}
+    guide = (ROOT / "docs/ci.md").read_text().partition("## GitLab")[2].partition("\n## ")[0]
+    for name in set(re.findall(r"LAB_C\w+", guide)):
+        assert name in described["variables"], name
 
 
 def test_what_the_action_runs(tmp_path: Path) -> None:
@@ -98,6 +108,19 @@ def test_only_our_own_annotations_are_commands(tmp_path: Path) -> None:
     assert job.codes == {"prepare": 0, "run": 1} and job.outputs["exit-code"] == "1"
     assert "::error::of a guest" in job.log and "##[add-mask]b" in job.log
     assert [(one.name, one.properties, one.data) for one in job.commands] == [("error", {"title": "t"}, "m")]
+
+
+def test_commands_are_let_through_again_after_a_line_without_an_end(tmp_path: Path) -> None:
+    lab = fake_lab(tmp_path, 1)
+    lab.write_text(lab.read_text().replace("exit 1\n", "printf '\\033[0m'; exit 1\n"))
+    assert [one.name for one in action(tmp_path, lab).commands] == ["error"]
+
+
+def test_the_log_is_no_terminal_though_the_job_has_one(tmp_path: Path) -> None:
+    lab = fake_lab(tmp_path)
+    lab.write_text(lab.read_text().replace("exit 0\n", "printf 'for %s\\n' \"$TERM\"; exit 0\n"))
+    job = action(tmp_path, lab, extra={"TERM": "xterm"})
+    assert "\nfor dumb\n" in job.log and "for xterm" not in job.log
 
 
 def test_a_command_that_fails_before_it_ran_anything(tmp_path: Path) -> None:
