@@ -70,6 +70,13 @@ def test_what_is_restored_is_what_is_saved() -> None:
     assert "always()" in save["if"], "actions/cache alone saves nothing where a later step fails"
 
 
+def test_nothing_is_saved_by_a_job_that_ran_nothing() -> None:
+    """GitHub compares null with a string as numbers: an output that is not there is in a list that has "0"."""
+    (save,) = (step for step in steps(ACTION) if "actions/cache/save" in step.get("uses", ""))
+    (sought,) = re.findall(r"contains\(fromJSON\('(.*?)'\), (.*)\) }}", save["if"])
+    assert sought == ('["0", "1", "4", "5"]', "format('{0}', steps.run.outputs.exit-code)")
+
+
 def test_every_variable_of_the_template_is_used() -> None:
     described = load(GITLAB)
     text = SCRIPT.read_text() + GITLAB.read_text().partition(".qemu-lab-base:")[2]
