@@ -32,7 +32,7 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -q tests/unit
+	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal tests/unit
 
 browser: $(VENV)/.installed-dev chromium
 	LAB_REQUIRE_GUESTS=1 $(VENV)/bin/python -m pytest -q tests/browser
