@@ -105,11 +105,11 @@ def _keep(found: Bisection) -> None:
 
 
 def _report(found: Bisection, json: Path | None, verbose: bool) -> None:
-    from orchestrator.cli import show
+    from orchestrator.cli import show, target
     from orchestrator.report import bisect_json, bisect_terminal, text
 
     if str(json) != "-":
         colour = text.wants_colour(sys.stdout)
         show.put(bisect_terminal.render(found, width=show.page_width(), colour=colour, verbose=verbose))
     if json is not None:
-        show.write(json, bisect_json.render(found))
+        target.write(json, bisect_json.render(found))

@@ -36,7 +36,7 @@ def claims(
 
     The newest run of each scenario, kernel and glibc counts; runs with settings of a user's own do not.
     """
-    from orchestrator.cli import show
+    from orchestrator.cli import show, target
     from orchestrator.cli.outputs import Outputs
     from orchestrator.errors import UsageError
 
@@ -44,8 +44,8 @@ def claims(
         raise UsageError("--publish is of the whole ledger; it does not go with --claim")
     published = (publish / "claims.json", publish / "claims.md") if publish is not None else (None, None)
     Outputs(json=json, html=html, markdown=markdown).check()
-    for target in published:
-        show.check_target(target)
+    for file in published:
+        target.check(file)
     ledger = _ledger(directories or [], strict=publish is not None)
     ledger = ledger.only(claim) if claim else ledger
     _write(ledger, json, markdown)
@@ -53,7 +53,7 @@ def claims(
     if html is not None:
         from orchestrator.report.html import ledger_page
 
-        show.write(html, ledger_page.render(ledger))
+        target.write(html, ledger_page.render(ledger))
     if publish is not None:
         show.put(_summary(ledger))
     elif json is None and markdown is None and html is None:
@@ -72,13 +72,13 @@ def _ledger(places: list[Path], strict: bool) -> Ledger:
 
 
 def _write(ledger: Ledger, json: Path | None, markdown: Path | None) -> None:
-    from orchestrator.cli import show
+    from orchestrator.cli import target
     from orchestrator.report import claims_json, claims_markdown
 
     if json is not None:
-        show.write(json, claims_json.render(ledger))
+        target.write(json, claims_json.render(ledger))
     if markdown is not None:
-        show.write(markdown, claims_markdown.render(ledger))
+        target.write(markdown, claims_markdown.render(ledger))
 
 
 def _summary(ledger: Ledger) -> str:

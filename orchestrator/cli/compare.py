@@ -134,17 +134,17 @@ def _report(comparison: Comparison, json: Path | None, html: Path | None, markdo
             verbose: bool) -> None:
     import sys
 
-    from orchestrator.cli import show
+    from orchestrator.cli import show, target
     from orchestrator.report import compare_json, compare_markdown, compare_terminal, text
 
-    if not any(str(target) == "-" for target in (json, html, markdown)):
+    if not any(str(one) == "-" for one in (json, html, markdown)):
         colour = text.wants_colour(sys.stdout)
         show.put(compare_terminal.render(comparison, width=show.page_width(), colour=colour, verbose=verbose))
     if json is not None:
-        show.write(json, compare_json.render(comparison))
+        target.write(json, compare_json.render(comparison))
     if markdown is not None:
-        show.write(markdown, compare_markdown.render(comparison))
+        target.write(markdown, compare_markdown.render(comparison))
     if html is not None:
         from orchestrator.report.html import compare_page
 
-        show.write(html, compare_page.render(comparison))
+        target.write(html, compare_page.render(comparison))

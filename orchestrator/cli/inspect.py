@@ -62,11 +62,11 @@ def inspect(
     Its names, malloc's chunk, the mapping, every level of the page tables, the page frame, the traced fault that filled
     it, and what of this was otherwise at the checkpoints before and after. The options of a run count with --live only.
     """
-    from orchestrator.cli import show
+    from orchestrator.cli import target
     from orchestrator.errors import LabError, UsageError
     from orchestrator.inspection import Run
 
-    show.check_target(json)
+    target.check(json)
     place, code = Path(run), 0
     if live:
         from orchestrator import experiment
@@ -104,7 +104,7 @@ def _answer(run: Run, what: str | None, at: str | None, pid: int | None, every: 
 def _report(answer: Story | View, json: Path | None) -> None:
     import sys
 
-    from orchestrator.cli import show
+    from orchestrator.cli import show, target
     from orchestrator.inspection.facts import Story
     from orchestrator.report import inspect_json, inspect_terminal, inspect_view, text
 
@@ -113,4 +113,4 @@ def _report(answer: Story | View, json: Path | None) -> None:
         show.put(inspect_terminal.render(answer, width=width, colour=colour) if isinstance(answer, Story)
                  else inspect_view.render(answer, width=width, colour=colour))  # fmt: skip
     if json is not None:
-        show.write(json, inspect_json.render(answer))
+        target.write(json, inspect_json.render(answer))

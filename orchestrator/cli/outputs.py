@@ -38,11 +38,11 @@ class Outputs:
 
     def check(self) -> None:
         """Raises UsageError if one could not be written, or two would be one: before the work, not after it."""
-        from orchestrator.cli import show
+        from orchestrator.cli import target
 
         taken: dict[str, str] = {}
         for name, path in self.wanted.items():
-            show.check_target(path)
+            target.check(path)
             key = str(path) if str(path) == "-" else str(path.resolve())
             if key in taken:
                 raise UsageError(f"--{taken[key]} and --{name} both go to {path}")
@@ -51,7 +51,7 @@ class Outputs:
     def write(self, results: Callable[[], Results], json: Callable[[Results], str] | None = None) -> None:
         """Writes what was asked for, of ``results``, which are read only then; ``json`` instead of the usual JSON. One
         that can't be written does not keep the others from it. Raises its UsageError after them."""
-        from orchestrator.cli import show
+        from orchestrator.cli import target
 
         if not self.wanted:
             return
@@ -59,7 +59,7 @@ class Outputs:
         for name, path in self.wanted.items():
             render = json if name == "json" and json is not None else _renderer(name)
             try:
-                show.write(path, render(found))
+                target.write(path, render(found))
             except UsageError as error:
                 problem = problem or error
         if problem is not None:

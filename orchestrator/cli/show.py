@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import UsageError
 from orchestrator.rundir import RunDirectory, RunRecord
 
 if TYPE_CHECKING:
@@ -60,16 +59,6 @@ def page_width() -> int:
     return min(max(shutil.get_terminal_size().columns, 60), 120) if text.is_terminal(sys.stdout) else 80
 
 
-def check_target(target: Path | None) -> None:
-    """Raises UsageError if a file could not be written there: before the work, not after it."""
-    if target is None or str(target) == "-":
-        return
-    if not (target.parent.is_dir() and os.access(target.parent, os.W_OK)):
-        raise UsageError(f"cannot write {target}: {target.parent} is no folder that can be written")
-    if target.is_dir():
-        raise UsageError(f"cannot write {target}: it is a folder")
-
-
 def put(content: str) -> None:
     """Prints on stdout; who stops reading loses only the text."""
     from orchestrator.report.text import inert
@@ -81,28 +70,3 @@ def put(content: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no second error at exit; the exit code stays the run's
-
-
-def _put_bytes(content: bytes) -> None:
-    """Puts a document on stdout as it would stand in a file, whatever the locale."""
-    raw = getattr(sys.stdout, "buffer", None)
-    if raw is None:  # a test's own stdout
-        sys.stdout.write(content.decode())
-        return
-    sys.stdout.flush()
-    try:
-        raw.write(content)
-        raw.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def write(target: Path, content: str) -> None:
-    """Writes a file; "-" is stdout. Raises UsageError if it can't be written."""
-    if str(target) == "-":
-        _put_bytes(content.encode(errors="backslashreplace"))
-        return
-    try:
-        target.write_text(content, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from None
