@@ -58,6 +58,7 @@ $(VENV)/.installed: pyproject.toml | packages
 	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(call PY) -m venv $(VENV); }
 	@echo 'installing qemu-lab into $(VENV) …'
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
+	@$(VENV)/bin/python -m compileall -q orchestrator  # containers often forbid Python to do it when it imports
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

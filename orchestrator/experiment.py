@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import importlib
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator import dry_run, fingerprint, host, inspector, recording, resources, scenario, session
 from orchestrator.errors import UsageError
-from orchestrator.judgement import find_scenario, judge
 from orchestrator.machine import qemu
 from orchestrator.machine.recipe import Recipe
 from orchestrator.model import Case, Scenario, Settings
@@ -66,9 +67,13 @@ def run(request: Request) -> Done:
     directory = RunDirectory.create(request.output or _new_directory(case), record)
     limits = host.limits(wanted.timeout, request.timeout)
     recipe = _recorded(prepared.recipe, directory) if request.keep_record else prepared.recipe
+    # What judges is read while QEMU is busy: a twentieth of a run from a saved state.
+    threading.Thread(target=importlib.import_module, args=("orchestrator.judgement",), daemon=True).start()
     session.run_case(case, recipe, program, directory, record, limits, prepared.fall_back, looking)
+    from orchestrator import judgement
+
     watch = Stopwatch()
-    judge(record, directory, wanted)
+    judgement.judge(record, directory, wanted)
     watch.lap("evaluate")
     record.timings.update(watch.seconds)
     directory.save(record)
@@ -83,10 +88,14 @@ def _recorded(recipe: Recipe, directory: RunDirectory) -> Recipe:
 
 def scenario_of(request: Request) -> Scenario:
     """The scenario, with the user's own check. Raises UsageError for what is wrong with either."""
-    wanted = find_scenario(request.scenario)
+    wanted = _find(request.scenario)
     if not request.check:
         return wanted
     return scenario.with_check(wanted, request.check, request.at, inspector.wanted(wanted, request.inspect))
+
+
+def _find(name: str) -> Scenario:
+    return scenario.find(name, scenario.folders())
 
 
 def _check_vmcore(name: str | None, wanted: Scenario, deterministic: bool) -> None:
@@ -103,7 +112,7 @@ def _check_vmcore(name: str | None, wanted: Scenario, deterministic: bool) -> No
 
 def command_line(request: Request) -> str:
     """The QEMU command of a request, or the two of one that makes a saved state first, for reading."""
-    wanted = find_scenario(request.scenario)
+    wanted = _find(request.scenario)
     _check_vmcore(request.vmcore, wanted, request.choice.deterministic or wanted.deterministic)
     settings = recording.merge(wanted.settings, request.settings)
     recipe = prepare(_choice(request.choice, wanted, settings)).recipe

@@ -38,6 +38,8 @@ class Outputs:
 
     def check(self) -> None:
         """Raises UsageError if one could not be written, or two would be one: before the work, not after it."""
+        if not self.wanted:
+            return
         from orchestrator.cli import target
 
         taken: dict[str, str] = {}
@@ -51,10 +53,10 @@ class Outputs:
     def write(self, results: Callable[[], Results], json: Callable[[Results], str] | None = None) -> None:
         """Writes what was asked for, of ``results``, which are read only then; ``json`` instead of the usual JSON. One
         that can't be written does not keep the others from it. Raises its UsageError after them."""
-        from orchestrator.cli import target
-
         if not self.wanted:
             return
+        from orchestrator.cli import target
+
         found, problem = results(), None
         for name, path in self.wanted.items():
             render = json if name == "json" and json is not None else _renderer(name)

@@ -96,6 +96,15 @@ def test_a_guest_needs_no_inside_and_builds_nothing(tmp_path: Path) -> None:
     expect(counted(file, done), absent, 400)  # 356
 
 
+def test_what_judges_a_run_is_read_while_its_guest_starts(tmp_path: Path) -> None:
+    file = tmp_path / "modules.json"
+    code = COUNT.format(file=str(file)).partition("from orchestrator.cli")[0] + "import orchestrator.experiment\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=False,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    late = ("orchestrator.judgement", "orchestrator.evaluate", "orchestrator.digest", "simpleeval")
+    expect(counted(file, done), (*late, "jinja2", *PAGES), 290)  # 267
+
+
 # -- what stands in for a command until it is called -------------------------------------------------
 
 
