@@ -188,7 +188,7 @@ def _expectation(expectation: Expectation, run: Observations) -> Finding:
 def _check(expectation: Expectation, variant: Variant, run: Observations) -> Finding:
     try:
         tree = checks.parse(variant.check)
-    except checks.CheckError as error:
+    except _CHECK_ERRORS as error:
         return _finding(expectation, variant, Outcome.ERROR, _words(error))
     parts = checks.operands(tree)
     evaluator = _Evaluator(run, expectation.at, parts)

@@ -88,14 +88,10 @@ def _recorded(recipe: Recipe, directory: RunDirectory) -> Recipe:
 
 def scenario_of(request: Request) -> Scenario:
     """The scenario, with the user's own check. Raises UsageError for what is wrong with either."""
-    wanted = _find(request.scenario)
+    wanted = scenario.named(request.scenario)
     if not request.check:
         return wanted
     return scenario.with_check(wanted, request.check, request.at, inspector.wanted(wanted, request.inspect))
-
-
-def _find(name: str) -> Scenario:
-    return scenario.find(name, scenario.folders())
 
 
 def _check_vmcore(name: str | None, wanted: Scenario, deterministic: bool) -> None:
@@ -112,7 +108,7 @@ def _check_vmcore(name: str | None, wanted: Scenario, deterministic: bool) -> No
 
 def command_line(request: Request) -> str:
     """The QEMU command of a request, or the two of one that makes a saved state first, for reading."""
-    wanted = _find(request.scenario)
+    wanted = scenario.named(request.scenario)
     _check_vmcore(request.vmcore, wanted, request.choice.deterministic or wanted.deterministic)
     settings = recording.merge(wanted.settings, request.settings)
     recipe = prepare(_choice(request.choice, wanted, settings)).recipe

@@ -18,17 +18,12 @@ from orchestrator.rundir import RunDirectory, RunRecord
 from orchestrator.versions import Version
 
 
-def find_scenario(name: str) -> Scenario:
-    """A scenario by name, folder or C file. Raises UsageError with the nearest names."""
-    return scenario.find(name, scenario.folders())
-
-
 def check(path: Path, name: str | None) -> tuple[RunRecord, RunDirectory]:
     """Evaluates a run directory again with the scenario as it is now. Writes nothing."""
     directory = RunDirectory.open(path)
     record = directory.load()
     recorded = record.digest
-    wanted = _scenario_again(record) if name is None else find_scenario(name)
+    wanted = _scenario_again(record) if name is None else scenario.named(name)
     judge(record, directory, wanted)
     if not wanted.plain and record.case.get("fingerprint") not in (None, fingerprint.of_program(wanted)):
         record.messages.append(f"the program or the settings of {wanted.name} have changed since: this is evidence of "
@@ -94,4 +89,4 @@ def _scenario_again(record: RunRecord) -> Scenario:
         raise UsageError("the record does not name its scenario", "give one with --scenario")
     if record.case.get("plain"):
         return Scenario(name=name, summary="", directory=Path(), programs=(), plain=True)
-    return find_scenario(source if Path(source).is_file() else name)
+    return scenario.named(source if Path(source).is_file() else name)

@@ -21,9 +21,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import host, inspector, recording, resources, session
+from orchestrator import host, inspector, recording, resources, scenario, session
 from orchestrator.errors import HostError, UsageError
-from orchestrator.judgement import find_scenario, judge
+from orchestrator.judgement import judge
 from orchestrator.machine import qemu
 from orchestrator.model import Case, Inspect, Settings
 from orchestrator.prepare import Choice, Prepared, prepare
@@ -82,7 +82,7 @@ def find(path: Path) -> Recorded:
             raise UsageError(f"{directory.path / name} is gone: the run can't happen again", AGAIN)
     told, counted = was.case, was.deterministic
     source = str(told.get("source", ""))
-    wanted = find_scenario(source if Path(source).exists() else str(told.get("scenario", "")))
+    wanted = scenario.named(source if Path(source).exists() else str(told.get("scenario", "")))
     settings = _settings(told.get("settings", {}))
     memory = machine(was).memory.removesuffix("M")
     choice = Choice(kernel=str(told.get("kernel", "")), userland=str(told.get("userland", "")), append=settings.append,

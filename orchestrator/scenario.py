@@ -94,6 +94,12 @@ def plain(c_file: Path) -> Scenario:
                     programs=(c_file,), timeout=TIMEOUT, plain=True)  # fmt: skip
 
 
+def named(name: str) -> Scenario:
+    """A scenario by name, folder or C file, looked for where the lab has some. Raises UsageError with the nearest
+    names."""
+    return find(name, folders())
+
+
 def find(name_or_path: str, folders: Sequence[Path]) -> Scenario:
     """The scenario of that name in the folders, of that folder, or of that C file. Raises UsageError."""
     path = Path(name_or_path)

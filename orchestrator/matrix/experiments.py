@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator import fingerprint, judgement, progress, recording
+from orchestrator import fingerprint, progress, recording, scenario
 from orchestrator.errors import LabError, UsageError
 from orchestrator.matrix import preparation, selection, shard
 from orchestrator.matrix.conduct import Conductor, Unable
@@ -145,7 +145,7 @@ def renew(record: MatrixRecord, fingerprints: Mapping[str, str], directory: Matr
 
 def _again(one: ScenarioRecord) -> Scenario:
     """A scenario of the record: the file that it was, else the lab's of that name."""
-    return judgement.find_scenario(one.source if Path(one.source).is_file() else one.name)
+    return scenario.named(one.source if Path(one.source).is_file() else one.name)
 
 
 def _pairs_of(record: MatrixRecord) -> list[Pair]:

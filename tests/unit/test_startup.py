@@ -42,6 +42,14 @@ def modules(tmp_path: Path, words: Sequence[str], environment: Mapping[str, str]
                                         text=True, env={**os.environ, **here}, capture_output=True, check=False))
 
 
+def imported(tmp_path: Path, code: str) -> set[str]:
+    """The same of a piece of Python."""
+    file = tmp_path / "modules.json"
+    code = COUNT.format(file=str(file)).partition("from orchestrator.cli")[0] + code
+    return counted(file, subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True,
+                                        check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}))
+
+
 def counted(file: Path, done: subprocess.CompletedProcess[str]) -> set[str]:
     assert "Traceback" not in done.stderr, done.stderr
     return set(json.loads(file.read_text()))
@@ -85,24 +93,16 @@ def test_a_check_loads_no_guest(tmp_path: Path) -> None:
 
 
 def test_a_guest_needs_no_inside_and_builds_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "modules.json"
-    code = COUNT.format(file=str(file)).partition("from orchestrator.cli")[0]
-    code += "import orchestrator.cli.guest, orchestrator.interactive, orchestrator.pieces\n"
-    code += "orchestrator.machine.guest._import_paramiko()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=False,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    found = imported(tmp_path, "import orchestrator.cli.guest, orchestrator.interactive, orchestrator.pieces\n"
+                               "orchestrator.machine.guest._import_paramiko()")  # fmt: skip
     absent = ("drgn", "jinja2", *PAGES, "pydantic", "filelock", "asyncio", "unittest", "invoke.context", "simpleeval",
               "orchestrator.experiment", "orchestrator.scenario", "orchestrator.pieces.user")  # fmt: skip
-    expect(counted(file, done), absent, 400)  # 356
+    expect(found, absent, 400)  # 356
 
 
 def test_what_judges_a_run_is_read_while_its_guest_starts(tmp_path: Path) -> None:
-    file = tmp_path / "modules.json"
-    code = COUNT.format(file=str(file)).partition("from orchestrator.cli")[0] + "import orchestrator.experiment\n"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=False,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
     late = ("orchestrator.judgement", "orchestrator.evaluate", "orchestrator.digest", "simpleeval")
-    expect(counted(file, done), (*late, "jinja2", *PAGES), 290)  # 267
+    expect(imported(tmp_path, "import orchestrator.experiment"), (*late, "jinja2", *PAGES), 290)  # 267
 
 
 # -- what stands in for a command until it is called -------------------------------------------------
